@@ -1,0 +1,96 @@
+"""The commands of a working day: `demo`, `test`, `check` and `bench`.  Needs nothing but Python 3.10.
+
+Each command first makes its environment under `.cache/` (quick when it is already there) and then becomes the right
+program inside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+
+OLDEST_PYTHON = (3, 10)
+
+if sys.version_info < OLDEST_PYTHON:
+    sys.exit(f"WeShop Seedream needs Python 3.10 or newer; this is {sys.version.split()[0]}.")
+
+from tools import environment  # noqa: E402 - on an older Python the sentence above comes first
+
+HELP_EPILOG = """\
+environment variables:
+  COMFYUI_PATH    an existing ComfyUI folder to use instead of installing one
+  COMFYUI_PYTHON  the interpreter of that ComfyUI (default: the virtual environment in its folder, else ours)
+  WESHOP_API_KEY  your key; used by `demo --live` and by nothing else here
+
+Everything made for these commands is under .cache/ and may be deleted at any time.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command and return its exit code; on POSIX this process becomes the command and does not return."""
+    chosen, rest = _parser().parse_known_args(arguments)
+    if rest and chosen.command != "test":
+        _parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        made = environment.make(os.environ, for_tests=chosen.command != "demo")
+    except environment.EnvironmentProblem as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    command = [str(made.python), *_module_and_arguments(chosen, rest)]
+    return _become(command, {**os.environ, **made.to_variables()})
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dev.py",
+        description="Try, test and measure the WeShop Seedream nodes in a real ComfyUI.",
+        epilog=HELP_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="demo | test | check | bench")
+    demo = commands.add_parser("demo", help="run the example workflows in ComfyUI; pictures land in demo_output/")
+    demo.add_argument("--ui", action="store_true", help="leave ComfyUI open in the browser until Ctrl-C")
+    demo.add_argument(
+        "--live",
+        action="store_true",
+        help="use the real service with the key in WESHOP_API_KEY (charges points) instead of the local emulator",
+    )
+    commands.add_parser(
+        "test",
+        help="check the sources, then run every test; arguments are passed on to pytest and select tests",
+        epilog="Arguments are passed on to pytest, for example: dev.py test tests/e2e -k boot -x",
+    )
+    commands.add_parser("check", help="lint, formatting and strict typing, without running tests")
+    commands.add_parser("bench", help="measure and print the benchmark")
+    return parser
+
+
+def _module_and_arguments(chosen: argparse.Namespace, rest: list[str]) -> list[str]:
+    if chosen.command == "test":
+        # The sources are checked first, because that is the quickest thing to fail.
+        return ["-m", "pytest", *(rest or ["tests/tools/test_check.py", "tests"])]
+    if chosen.command == "check":
+        return ["-m", "tools.check"]
+    if chosen.command == "bench":
+        return ["-m", "bench"]
+    switches = [f"--{name}" for name in ("ui", "live") if getattr(chosen, name)]
+    return ["-m", "tools.demo", *switches]
+
+
+def _become(command: list[str], variables: Mapping[str, str]) -> int:
+    """Run `command` in the project's folder in place of this process, so that signals reach it directly."""
+    sys.stdout.flush()
+    os.chdir(environment.ROOT)
+    if os.name != "nt":
+        os.execve(command[0], command, dict(variables))
+    try:
+        return subprocess.call(command, env=dict(variables))
+    except KeyboardInterrupt:  # The child got the same Ctrl-C and has said what there is to say.
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,72 @@
+"""What every test gets: a clean environment, and the pack importable in the way the host imports it.
+
+The host imports the whole folder as ONE package, in which `nodes` reaches its neighbour as `..weshop_api`.  Programs
+import `weshop_api` by itself.  In one test process both have to be the same modules, or an error raised through one
+name would not be caught through the other.  So the folder is importable as `weshop_pack`, and everything below
+`weshop_pack.weshop_api` *is* the top-level `weshop_api`.  Tests write `from weshop_api import ...` for the library and
+`from weshop_pack.nodes import ...` for the nodes, and never `import nodes`: the host has a module of that name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACK = "weshop_pack"
+LIBRARY = "weshop_api"
+
+
+class _SameModule(importlib.abc.Loader):
+    """Load a module by handing out one that is already loaded under its real name."""
+
+    def __init__(self, real_name: str) -> None:
+        self._real_name = real_name
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        module = importlib.import_module(self._real_name)
+        self._real_spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self._real_spec  # The import system has just put the alias's specification there.
+
+
+class _PackFinder(importlib.abc.MetaPathFinder):
+    """Find the pack under the name `weshop_pack`, and the library in it under the library's own name."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname == PACK:
+            return importlib.util.spec_from_file_location(
+                PACK, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+            )
+        inside_pack = fullname.removeprefix(f"{PACK}.")
+        if inside_pack != fullname and inside_pack.split(".")[0] == LIBRARY:
+            return importlib.machinery.ModuleSpec(fullname, _SameModule(inside_pack))
+        return None
+
+
+sys.meta_path.insert(0, _PackFinder())
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Hide the developer's key, settings and proxies from code that runs in the test process."""
+    for name in set(os.environ) - {"WESHOP_CLI_FOLDER"}:  # That one is a place in .cache/, for the vendor's client.
+        if name.upper().startswith("WESHOP_") or name.upper().endswith("_PROXY"):
+            monkeypatch.delenv(name)
+    home = str(tmp_path_factory.mktemp("home"))
+    for name in ("HOME", "USERPROFILE", "XDG_CONFIG_HOME", "APPDATA"):
+        monkeypatch.setenv(name, home)
+    yield
