@@ -21,10 +21,10 @@ WeShopError                       base class; ``str(error)`` is one paragraph a 
 |   |-- RunFailedError            accepted, ended without a usable picture
 |   `-- RunTimeoutError           accepted, still going when the wait ended
 `-- DownloadError                 a result could not be fetched
+    |-- ExpiredAddressError       the file server hands the picture out no more; a fresh address may help
     `-- ForbiddenAddressError     a URL that must not be fetched from this machine
 
-Classes are decisions: what a caller may repeat is said by the class and by
-``ServiceError.retryable``, and nowhere else.
+Classes are decisions. Whether a request may be repeated is decided from them in ``retry``, and nowhere else.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ API_KEY_PAGE = "https://open.weshop.ai/authorization/apikey"
 
 class WeShopError(Exception):
     """Base of every exception that leaves this library."""
+
+    def add(self, sentence: str) -> None:
+        """Append what only a higher layer knows, such as which run this is about."""
+        self.args = (f"{self} {sentence}",)
 
 
 class InvalidRequestError(WeShopError):
@@ -78,8 +82,8 @@ class ServiceError(WeShopError):
     """The service answered with an error.
 
     ``status`` is the HTTP status, ``code`` the service's own code as text (empty when there was none),
-    ``retryable`` whether the service or the HTTP status says that the same request may succeed later, and
-    ``retry_after_seconds`` how long the service asks to wait (None when it does not say).
+    ``retryable`` what the service itself says about trying again (None when it does not say), and
+    ``retry_after_seconds`` how long it asks to wait (None when it does not say).
     ``refused`` is true when the answer proves that the request was not accepted.
     """
 
@@ -89,7 +93,7 @@ class ServiceError(WeShopError):
         *,
         status: int,
         code: str = "",
-        retryable: bool = False,
+        retryable: bool | None = None,
         retry_after_seconds: float | None = None,
         refused: bool = True,
     ) -> None:
@@ -165,6 +169,10 @@ class DownloadError(WeShopError):
         super().__init__(message)
         self.missing = missing
         self.execution_id = execution_id
+
+
+class ExpiredAddressError(DownloadError):
+    """The file server no longer hands out this address; the run may have a fresh one."""
 
 
 class ForbiddenAddressError(DownloadError):

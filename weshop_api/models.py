@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class RunStatus(str, Enum):
@@ -21,6 +25,19 @@ class RunStatus(str, Enum):
     def is_terminal(self) -> bool:
         """Whether the run can no longer change."""
         return self in (RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def header(self, name: str) -> str:
+        """The header's value, empty when it is not there."""
+        return self.headers.get(name.lower(), "")
 
 
 @dataclass(frozen=True)

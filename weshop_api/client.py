@@ -1,0 +1,128 @@
+"""The service's calls, one method each: upload, submit, poll, estimate, download.
+
+Reads and uploads are repeated by the retry policy. ``submit`` is one attempt and never repeats itself:
+what may follow is decided by ``runs``, which has written down what is at stake.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import protocol
+from .errors import (
+    DownloadError,
+    ExpiredAddressError,
+    NoAnswerError,
+    NotFoundError,
+    NotSentError,
+    OutcomeUnknownError,
+    ServerError,
+    ServiceError,
+    UnreadableReplyError,
+)
+from .retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .http import ApiSession, DownloadSession
+    from .models import Answer, Estimate, Execution, Picture, Submission
+
+
+_GONE_STATUSES = frozenset({401, 403, 404, 410})
+
+
+class WeShopClient:
+    """The service over two sessions: ``api`` carries the key, ``files`` has never seen it.
+
+    Every method raises only members of the error tree.
+    """
+
+    def __init__(self, api: ApiSession, files: DownloadSession, policy: RetryPolicy | None = None) -> None:
+        self._api = api
+        self._files = files
+        self.policy = policy or RetryPolicy()
+
+    async def aclose(self) -> None:
+        """Close both sessions."""
+        await self._api.aclose()
+        await self._files.aclose()
+
+    async def upload(self, picture: Picture) -> str:
+        """Store a picture with the service; its public address. A repetition at worst leaves a second copy there."""
+
+        async def attempt() -> str:
+            return protocol.read_upload(await self._api.send("POST", protocol.UPLOAD_PATH, file=picture))
+
+        return await self.policy.reading()(attempt)
+
+    async def submit(self, body: bytes, idempotency_key: str) -> Submission:
+        """Submit a run, once. Raises OutcomeUnknownError when the service may have accepted it without saying so."""
+        try:
+            answer = await self._api.send(
+                "POST",
+                protocol.RUNS_PATH,
+                content=body,
+                headers={"Idempotency-Key": idempotency_key},
+            )
+            return protocol.read_submission(answer)
+        except NotSentError:
+            raise
+        except (NoAnswerError, UnreadableReplyError) as error:
+            raise _outcome_unknown(error) from error
+        except ServiceError as error:
+            if error.refused:
+                raise
+            raise _outcome_unknown(error) from error
+
+    async def poll(self, execution_id: str) -> Execution:
+        """Read where a run stands, once: whoever watches has a rhythm of its own."""
+        answer = await self._api.send("GET", protocol.run_path(execution_id))
+        return protocol.read_execution(answer, execution_id)
+
+    async def read(self, execution_id: str) -> Execution:
+        """Read where a run stands, patiently."""
+
+        async def attempt() -> Execution:
+            return await self.poll(execution_id)
+
+        return await self.policy.reading()(attempt)
+
+    async def estimate(self, body: bytes) -> Estimate | None:
+        """What the service expects a run to cost, None where it offers no estimates. Creates nothing."""
+        try:
+            return protocol.read_estimate(await self._api.send("POST", protocol.ESTIMATE_PATH, content=body))
+        except NotFoundError:
+            return None
+
+    async def download(self, url: str, on_bytes: Callable[[int, int | None], None] | None = None) -> bytes:
+        """The bytes of a result. Raises ExpiredAddressError where a fresh address may help."""
+
+        async def attempt() -> bytes:
+            return _file_of(await self._files.fetch(url, on_bytes=on_bytes))
+
+        try:
+            return await self.policy.reading()(attempt)
+        except (NoAnswerError, ServiceError, UnreadableReplyError) as error:
+            raise DownloadError(str(error)) from error
+
+
+def _file_of(answer: Answer) -> bytes:
+    if answer.status in _GONE_STATUSES:
+        raise ExpiredAddressError(f"The file server no longer hands out the picture (HTTP {answer.status}).")
+    if answer.status != 200:
+        raise ServerError(
+            f"The file server answered HTTP {answer.status} instead of the picture.",
+            status=answer.status,
+            retryable=answer.status >= 500 or answer.status in (408, 425, 429),
+            retry_after_seconds=protocol.retry_after_seconds(answer),
+        )
+    return answer.body
+
+
+def _outcome_unknown(error: Exception) -> OutcomeUnknownError:
+    return OutcomeUnknownError(
+        f"It is not known whether WeShop accepted the run: {error} Queue again with the same seed: the identical "
+        "request is sent with the same Idempotency-Key, so that an accepted run is found again and not charged a "
+        "second time. A new seed would be a new run."
+    )

@@ -1,0 +1,116 @@
+"""When a request is sent again, and how long to wait before: the only place that decides either.
+
+The loop itself is tenacity's. A submit has rules of its own, because a run that is submitted twice is paid twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
+
+from .errors import LimitReachedError, NoAnswerError, NotSentError, ServerError, ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+_TRY_AGAIN_STATUSES = frozenset({408, 425, 429})
+
+
+def may_repeat(error: BaseException) -> bool:
+    """Whether a request without side effects (poll, upload, download) may be sent again after ``error``."""
+    if isinstance(error, NoAnswerError):
+        return True
+    if not isinstance(error, ServiceError):
+        return False
+    if error.retryable is not None:
+        return error.retryable
+    return isinstance(error, LimitReachedError | ServerError) or error.status in _TRY_AGAIN_STATUSES
+
+
+def may_submit_again(error: BaseException) -> bool:
+    """Whether a run may be submitted again: only when the service certainly did not accept it."""
+    if isinstance(error, NotSentError):
+        return True
+    if not isinstance(error, ServiceError) or not error.refused:
+        return False
+    return isinstance(error, LimitReachedError) if error.retryable is None else error.retryable
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often and how patiently requests are repeated.
+
+    Waits grow from ``first_wait_seconds`` by doubling up to ``longest_wait_seconds``, each shortened by a random
+    part of up to half. A wait that the service asks for is honoured up to ``longest_asked_wait_seconds``.
+    """
+
+    attempts: int = 5
+    total_seconds: float = 60.0
+    first_wait_seconds: float = 0.5
+    longest_wait_seconds: float = 8.0
+    longest_asked_wait_seconds: float = 30.0
+    jitter: Callable[[], float] = random.random
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    def reading(self) -> AsyncRetrying:
+        """The loop for polls, uploads and downloads."""
+        return self._loop(may_repeat, self._is_exhausted)
+
+    def submitting(
+        self, patience_seconds: float, on_refused: Callable[[BaseException, float], None]
+    ) -> AsyncRetrying:
+        """The loop for submitting a run.
+
+        A refusal because of the limit is repeated for ``patience_seconds``, since the way becomes free when other
+        runs end; ``on_refused`` is told each error that is going to be repeated, and the wait in seconds.
+        """
+
+        def is_exhausted(state: RetryCallState) -> bool:
+            if isinstance(_error_of(state), LimitReachedError):
+                return _elapsed_seconds(state) + state.upcoming_sleep > patience_seconds
+            return self._is_exhausted(state)
+
+        def tell(state: RetryCallState) -> None:
+            on_refused(_error_of(state), state.upcoming_sleep)
+
+        return self._loop(may_submit_again, is_exhausted, tell)
+
+    def wait_seconds(self, failures: int, error: BaseException | None = None) -> float:
+        """How long to wait after so many failures in a row, the last of which was ``error``."""
+        growing = min(self.longest_wait_seconds, self.first_wait_seconds * 2.0 ** min(failures - 1, 16))
+        asked = error.retry_after_seconds if isinstance(error, ServiceError) else None
+        return max(growing * (1 - self.jitter() / 2), min(asked or 0.0, self.longest_asked_wait_seconds))
+
+    def _loop(
+        self,
+        may: Callable[[BaseException], bool],
+        is_exhausted: Callable[[RetryCallState], bool],
+        tell: Callable[[RetryCallState], None] | None = None,
+    ) -> AsyncRetrying:
+        return AsyncRetrying(
+            retry=retry_if_exception(may),
+            wait=lambda state: self.wait_seconds(state.attempt_number, _error_of(state)),
+            stop=is_exhausted,
+            before_sleep=tell,
+            sleep=self.sleep,
+            reraise=True,
+        )
+
+    def _is_exhausted(self, state: RetryCallState) -> bool:
+        if state.attempt_number >= self.attempts:
+            return True
+        return _elapsed_seconds(state) + state.upcoming_sleep > self.total_seconds
+
+
+def _error_of(state: RetryCallState) -> BaseException:
+    error = state.outcome.exception() if state.outcome else None
+    assert error is not None  # noqa: S101 - tenacity asks only after a failed attempt
+    return error
+
+
+def _elapsed_seconds(state: RetryCallState) -> float:
+    return state.seconds_since_start or 0.0

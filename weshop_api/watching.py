@@ -1,0 +1,147 @@
+"""Follow an accepted run to its end. A poll that fails is no news about the run, so the watch goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .errors import (
+    AuthenticationError,
+    CredentialsError,
+    NoAnswerError,
+    NotFoundError,
+    RunTimeoutError,
+    WeShopError,
+)
+from .progress import Phase, Progress
+from .schedule import expected_seconds, next_poll_delay_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .client import WeShopClient
+    from .models import Execution
+
+# A poll answers in well under a second. One that hangs longer than this costs more than asking again.
+POLL_TIMEOUT_SECONDS = 15.0
+# A run that was accepted a moment ago may not be known everywhere at once.
+NOT_FOUND_PATIENCE = 3
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What to follow: ``age_seconds`` is how long ago the run was accepted, ``known_durations_seconds`` how long
+    such runs took lately, ``batch_count`` how many pictures were asked for (0: not known)."""
+
+    execution_id: str
+    timeout_seconds: float
+    age_seconds: float = 0.0
+    known_durations_seconds: Sequence[float] = ()
+    batch_count: int = 0
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The terminal answer, and the age of the run in seconds when it was noticed."""
+
+    execution: Execution
+    age_seconds: float
+
+
+async def watch(client: WeShopClient, what: Watch, report: Callable[[Progress], None]) -> Ending:
+    """Poll until the run is terminal.
+
+    Raises RunTimeoutError when the wait ends first (the run goes on at the service), NotFoundError when the service
+    does not know the id, AuthenticationError or CredentialsError when asking on is pointless.
+    """
+    return await _Watcher(client, what, report).follow()
+
+
+class _Watcher:
+    """The state of one watch: when it began, the last answer, and how many polls failed in a row."""
+
+    def __init__(self, client: WeShopClient, what: Watch, report: Callable[[Progress], None]) -> None:
+        self._client = client
+        self._what = what
+        self._report = report
+        self._started_seconds = time.monotonic()
+        self._last: Execution | None = None
+        self._failures = 0
+        self._last_error: WeShopError | None = None
+
+    async def follow(self) -> Ending:
+        while True:
+            await self._pause()
+            await self._poll_once()
+            if self._last and self._last.status.is_terminal:
+                return Ending(self._last, self._age_seconds())
+
+    async def _pause(self) -> None:
+        """Wait for the next poll, telling the age once a second meanwhile."""
+        delay = next_poll_delay_seconds(self._age_seconds(), self._what.known_durations_seconds)
+        if self._last_error:
+            delay = max(delay, self._client.policy.wait_seconds(self._failures, self._last_error))
+        until = time.monotonic() + delay
+        while (left := until - time.monotonic()) > 0:
+            self._tell()
+            await asyncio.sleep(min(left, 1.0, self._left_seconds()))
+            if self._left_seconds() <= 0:
+                raise self._timeout_error()
+
+    async def _poll_once(self) -> None:
+        patience_seconds = max(0.1, min(POLL_TIMEOUT_SECONDS, self._left_seconds()))
+        try:
+            self._last = await asyncio.wait_for(self._client.poll(self._what.execution_id), patience_seconds)
+        except asyncio.TimeoutError:
+            self._note_failure(NoAnswerError("WeShop did not answer a poll."))
+        except WeShopError as error:
+            self._note_failure(error)
+        else:
+            self._failures, self._last_error = 0, None
+            self._tell()
+
+    def _note_failure(self, error: WeShopError) -> None:
+        self._failures += 1
+        self._last_error = error
+        lost = isinstance(error, NotFoundError) and self._failures >= NOT_FOUND_PATIENCE
+        if lost or isinstance(error, AuthenticationError | CredentialsError):
+            error.add(
+                f"This is about run {self._what.execution_id}. It was not submitted again; queueing the same request "
+                "and seed again asks for it once more, and a new seed makes a new run."
+            )
+            raise error
+
+    def _tell(self) -> None:
+        last, what = self._last, self._what
+        usable = last.usable if last else ()
+        self._report(
+            Progress(
+                Phase.WATCHING,
+                done=len(usable),
+                total=max(what.batch_count, len(last.results) if last else 0),
+                status_text=last.status_text if last else "Pending",
+                age_seconds=self._age_seconds(),
+                expected_seconds=expected_seconds(what.known_durations_seconds),
+                execution_id=what.execution_id,
+                results=usable,
+            )
+        )
+
+    def _age_seconds(self) -> float:
+        return self._what.age_seconds + time.monotonic() - self._started_seconds
+
+    def _left_seconds(self) -> float:
+        return self._what.timeout_seconds - (time.monotonic() - self._started_seconds)
+
+    def _timeout_error(self) -> RunTimeoutError:
+        execution_id = self._what.execution_id
+        word = self._last.status_text if self._last else "no answer"
+        trouble = f" The last trouble was: {self._last_error}" if self._last_error else ""
+        return RunTimeoutError(
+            f"Run {execution_id} had not ended after {self._what.timeout_seconds / 60:.3g} minutes (last status: "
+            f"{word}). It goes on at WeShop and is not lost: queue again with the same seed to collect it, or raise "
+            f"timeout_minutes.{trouble}",
+            execution_id=execution_id,
+        )
