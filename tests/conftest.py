@@ -15,7 +15,7 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -32,7 +32,7 @@ class _SameModule(importlib.abc.Loader):
     def __init__(self, real_name: str) -> None:
         self._real_name = real_name
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:  # noqa: ARG002 - the protocol
         module = importlib.import_module(self._real_name)
         self._real_spec = module.__spec__
         return module
@@ -45,7 +45,10 @@ class _PackFinder(importlib.abc.MetaPathFinder):
     """Find the pack under the name `weshop_pack`, and the library in it under the library's own name."""
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002 - the import system's protocol
+        target: ModuleType | None = None,  # noqa: ARG002 - the same
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname == PACK:
             return importlib.util.spec_from_file_location(
@@ -61,7 +64,7 @@ sys.meta_path.insert(0, _PackFinder())
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Hide the developer's key, settings and proxies from code that runs in the test process."""
     for name in set(os.environ) - {"WESHOP_CLI_FOLDER"}:  # That one is a place in .cache/, for the vendor's client.
         if name.upper().startswith("WESHOP_") or name.upper().endswith("_PROXY"):
@@ -69,4 +72,3 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
     home = str(tmp_path_factory.mktemp("home"))
     for name in ("HOME", "USERPROFILE", "XDG_CONFIG_HOME", "APPDATA"):
         monkeypatch.setenv(name, home)
-    yield

@@ -223,7 +223,7 @@ def _locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         if sys.platform == "win32":
-            import msvcrt
+            import msvcrt  # noqa: PLC0415 - exists only on Windows
 
             file.seek(0)
             locked = False
@@ -232,7 +232,7 @@ def _locked(path: Path) -> Iterator[None]:
                     msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
                     locked = True
         else:
-            import fcntl
+            import fcntl  # noqa: PLC0415 - does not exist on Windows
 
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -20,7 +20,9 @@ class ConversionError(Exception):
     """A workflow could not be turned into API form."""
 
 
-def to_api(workflow: Mapping[str, Any], object_info: Mapping[str, Any], tools_python: Path) -> dict[str, dict[str, Any]]:
+def to_api(
+    workflow: Mapping[str, Any], object_info: Mapping[str, Any], tools_python: Path
+) -> dict[str, dict[str, Any]]:
     """Return the API form: node id to `{"class_type": ..., "inputs": {...}}`.
 
     `object_info` is what the host says about its nodes; raises ConversionError with comfy-cli's own words.

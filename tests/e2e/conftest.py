@@ -2,51 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Protocol
 
 import pytest
-from emulator import Emulator
 
-from tools.comfyui import ComfyUIProcess, treat_termination_as_interrupt
-from tools.comfyui.process import THIS_PACK
+from emulator import Emulator
+from tools.comfyui import ComfyUIProcess, Hosts, treat_termination_as_interrupt
 from tools.environment import Environment
 from tools.examples import EXAMPLES, ExampleOutcome, run_example
 
 EXAMPLE_TIMEOUT_SECONDS = 120.0
 SHOWN_LOG_CHARACTERS = 6000
 
-_hosts_of_session = pytest.StashKey[list[ComfyUIProcess]]()
-
-
-class StartHost(Protocol):
-    """Start a ComfyUI of this test's own; it is stopped at the end of the test."""
-
-    def __call__(
-        self,
-        *,
-        base_directory: Path | None = None,
-        variables: Mapping[str, str] | None = None,
-        packs: Mapping[str, Path] = THIS_PACK,
-        arguments: Sequence[str] = (),
-    ) -> ComfyUIProcess:
-        """Return the running host; without a base directory it gets a new one."""
-        ...
+_shared_hosts = pytest.StashKey[list[ComfyUIProcess]]()
+_hosts_of_test = pytest.StashKey[list[Hosts]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep a list of the hosts, and stop them when this run is terminated."""
-    config.stash[_hosts_of_session] = []
+    """Keep lists of the hosts for the reports, and stop them also when this run is terminated."""
+    config.stash[_shared_hosts] = []
+    config.stash[_hosts_of_test] = []
     treat_termination_as_interrupt()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add the end of each host's log to the report of a failed test."""
-    report: pytest.TestReport = yield
+    report = yield
     if report.failed:
-        for host in item.config.stash[_hosts_of_session]:
+        own_hosts = [host for hosts in item.config.stash[_hosts_of_test] for host in hosts.started]
+        for host in item.config.stash[_shared_hosts] + own_hosts:
             report.sections.append((f"log of ComfyUI at {host.url}", host.log_text()[-SHOWN_LOG_CHARACTERS:]))
     return report
 
@@ -54,8 +41,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def environment() -> Environment:
     """Where `dev.py` put everything."""
-    import os
-
     return Environment.from_variables(os.environ)
 
 
@@ -76,7 +61,7 @@ def shared_host(
     """The ComfyUI of this session; tests use it through `host`."""
     variables = {"WESHOP_BASE_URL": emulator.base_url}
     with ComfyUIProcess(environment, tmp_path_factory.mktemp("host"), variables=variables) as running:
-        pytestconfig.stash[_hosts_of_session].append(running)
+        pytestconfig.stash[_shared_hosts].append(running)
         yield running
 
 
@@ -88,35 +73,13 @@ def host(shared_host: ComfyUIProcess) -> Iterator[ComfyUIProcess]:
 
 
 @pytest.fixture
-def start_host(
-    environment: Environment, emulator: Emulator, tmp_path: Path, pytestconfig: pytest.Config
-) -> Iterator[StartHost]:
-    """A factory of hosts that a test may kill, restart or run side by side."""
-    started: list[ComfyUIProcess] = []
-
-    def start(
-        *,
-        base_directory: Path | None = None,
-        variables: Mapping[str, str] | None = None,
-        packs: Mapping[str, Path] = THIS_PACK,
-        arguments: Sequence[str] = (),
-    ) -> ComfyUIProcess:
-        host = ComfyUIProcess(
-            environment,
-            base_directory or tmp_path / f"host{len(started)}",
-            variables={"WESHOP_BASE_URL": emulator.base_url, **(variables or {})},
-            packs=packs,
-            arguments=arguments,
-        )
-        started.append(host)
-        pytestconfig.stash[_hosts_of_session].append(host)
-        host.start()
-        return host
-
-    yield start
-    for host in started:
-        host.stop()
-        pytestconfig.stash[_hosts_of_session].remove(host)
+def hosts(environment: Environment, emulator: Emulator, tmp_path: Path, pytestconfig: pytest.Config) -> Iterator[Hosts]:
+    """Start hosts that a test may kill, restart or run side by side: `hosts.start(...)`."""
+    own = Hosts(environment, tmp_path, {"WESHOP_BASE_URL": emulator.base_url})
+    pytestconfig.stash[_hosts_of_test].append(own)
+    yield own
+    own.stop_all()
+    pytestconfig.stash[_hosts_of_test].remove(own)
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import StartHost
-from tools.comfyui import ComfyUIProcess, HostDiedError, UnreachableError
+from tools.comfyui import ComfyUIProcess, HostDiedError, Hosts, UnreachableError
 from tools.environment import Environment
 
 NODE_TYPES = ("WeShopUploadReference", "WeShopSeedreamGenerate", "WeShopLoadResult")
@@ -30,8 +29,8 @@ def test_the_pack_is_imported_without_a_complaint(host: ComfyUIProcess) -> None:
     assert "Traceback" not in log
 
 
-def test_a_killed_host_starts_again_with_what_it_had(start_host: StartHost) -> None:
-    host = start_host(packs={})
+def test_a_killed_host_starts_again_with_what_it_had(hosts: Hosts) -> None:
+    host = hosts.start(packs={})
     name = host.client.upload_image("kept.png", b"not looked at")
     host.kill()
 

@@ -12,6 +12,7 @@ from .client import (
     UnexpectedReplyError,
     UnreachableError,
 )
+from .hosts import Hosts
 from .process import ComfyUIProcess, HostDiedError, treat_termination_as_interrupt
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ComfyUIError",
     "ComfyUIProcess",
     "HostDiedError",
+    "Hosts",
     "PromptFailedError",
     "PromptInterruptedError",
     "PromptRefusedError",

@@ -1,12 +1,12 @@
 """A client for ComfyUI's HTTP API: queue a prompt, wait for its end, collect what it made.
 
-    ComfyUIError
-      UnreachableError          nothing answers, or not in time
-      UnexpectedReplyError      an answer that is not what ComfyUI promises
-      PromptRefusedError        validation found mistakes; nothing, or only a part, was executed
-      PromptFailedError         a node raised an error
-      PromptInterruptedError    somebody pressed the interrupt button
-      PromptTimeoutError        the prompt did not end in the time we gave it
+ComfyUIError
+  UnreachableError          nothing answers, or not in time
+  UnexpectedReplyError      an answer that is not what ComfyUI promises
+  PromptRefusedError        validation found mistakes; nothing, or only a part, was executed
+  PromptFailedError         a node raised an error
+  PromptInterruptedError    somebody pressed the interrupt button
+  PromptTimeoutError        the prompt did not end in the time we gave it
 """
 
 from __future__ import annotations
@@ -218,7 +218,9 @@ class ComfyUIClient:
         try:
             return self._session.request(method, self.url + path, timeout=REQUEST_TIMEOUT_SECONDS, **content)
         except requests.Timeout:
-            message = f"ComfyUI at {self.url} did not answer {method} {path} within {REQUEST_TIMEOUT_SECONDS:g} seconds."
+            message = (
+                f"ComfyUI at {self.url} did not answer {method} {path} within {REQUEST_TIMEOUT_SECONDS:g} seconds."
+            )
             raise UnreachableError(message) from None
         except requests.RequestException as failure:
             message = f"ComfyUI at {self.url} cannot be reached ({method} {path}): {failure}"

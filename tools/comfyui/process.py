@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any, final
 
 from tools.environment import ROOT, Environment
 
@@ -49,6 +50,7 @@ class HostDiedError(ComfyUIError):
     """ComfyUI ended, or did not come up; the text shows the end of its log."""
 
 
+@final
 class ComfyUIProcess:
     """One ComfyUI with these packs.  A context manager: started on entry, stopped on exit."""
 
@@ -116,9 +118,7 @@ class ComfyUIProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C in the terminal is for us; we then end ComfyUI in an orderly way.
-                start_new_session=sys.platform != "win32",
-                creationflags=subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0,
+                **_own_process_group(),
             )
         try:
             self._wait_until_ready(boot_timeout_seconds)
@@ -192,6 +192,13 @@ class ComfyUIProcess:
     def _died(self, what_happened: str) -> HostDiedError:
         tail = "\n".join(self.log_text().splitlines()[-SHOWN_LOG_LINES:])
         return HostDiedError(f"{what_happened}. The end of its log ({self.log_file}):\n{tail}")
+
+
+def _own_process_group() -> dict[str, Any]:
+    """Keep Ctrl-C in the terminal from ComfyUI: it is for us, who then end ComfyUI in an orderly way."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
 
 
 def treat_termination_as_interrupt() -> None:
