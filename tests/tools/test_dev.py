@@ -1,0 +1,41 @@
+"""The command line of `dev.py`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import dev
+from tools.environment import ROOT
+
+
+def test_arguments_of_test_reach_pytest_in_order() -> None:
+    arguments = ["tests/e2e", "-k", "boot", "-x", "--durations=5"]
+
+    chosen, rest = dev.parse(["test", *arguments])
+
+    assert chosen.command == "test"
+    assert rest == arguments
+
+
+def test_other_commands_take_no_unknown_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        dev.parse(["check", "--fast"])
+
+    assert "unrecognized arguments: --fast" in capsys.readouterr().err
+
+
+def test_the_demo_knows_its_switches() -> None:
+    chosen, _ = dev.parse(["demo", "--live", "--ui"])
+
+    assert (chosen.live, chosen.ui) == (True, True)
+
+
+def test_the_script_needs_only_the_standard_library() -> None:
+    command = [sys.executable, "-S", "dev.py", "--help"]  # -S: without any installed package.
+
+    shown = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+    assert "COMFYUI_PATH" in shown
