@@ -6,20 +6,18 @@ the next queueing of the same request continues instead of paying again. ``docs/
 
 from __future__ import annotations
 
+import sqlite3
 import time
 import uuid
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from . import ledger_records as rules
+from .ledger_file import StorageSettings
 from .ledger_records import OPEN_STATES, Claim, ClaimKind, RunPlan, RunRecord, RunState
 from .ledger_schema import insert, put, restore, select, text
-from .ledger_storage import Storage, StorageSettings
-from .models import Charge, Result
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
+from .ledger_storage import Storage
+from .models import Charge, Reference, Result
 
 __all__ = ["Claim", "ClaimKind", "Ledger", "RunPlan", "RunRecord", "RunState", "StorageSettings"]
 
@@ -27,6 +25,7 @@ _NEWEST_FIRST = "ORDER BY submitted_at DESC, id DESC"
 _OPEN = ", ".join(f"'{state.value}'" for state in OPEN_STATES)
 # An open run comes before any other, then a success; among equals the newest counts.
 _BY_WEIGHT = f"ORDER BY state IN ({_OPEN}) DESC, state = 'success' DESC, id DESC LIMIT 1"
+_FORGET_ENDED = f"DELETE FROM runs WHERE submitted_at < ? AND state NOT IN ({_OPEN})"  # noqa: S608 - our own words
 
 
 class Ledger:
@@ -64,8 +63,7 @@ class Ledger:
 
         def decide(connection: sqlite3.Connection) -> Claim:
             now = self._clock()
-            tail = f"WHERE scope = ? AND fingerprint = ? {_BY_WEIGHT}"
-            row, record = next(select(connection, tail, plan.scope, plan.fingerprint), (None, None))
+            row, record = _current(connection, plan.scope, plan.fingerprint)
             if record is None or record.state in (RunState.FAILED, RunState.REFUSED):
                 record = rules.begun(plan, str(uuid.uuid4()), owner, now, lease_seconds)
                 insert(connection, record)
@@ -79,6 +77,10 @@ class Ledger:
             return Claim(ClaimKind.REPLAY, put(connection, rules.taken_over(record, owner, now, lease_seconds), row))
 
         return self._storage.write(decide)
+
+    def current(self, scope: str, fingerprint: str) -> RunRecord | None:
+        """The run that a claim of this request would find now. Reserves nothing."""
+        return self._storage.read(lambda connection: _current(connection, scope, fingerprint)[1])
 
     def renew(self, record: RunRecord, lease_seconds: float) -> bool:
         """Keep the lease of a submission that takes longer. False when somebody else has taken over."""
@@ -126,9 +128,7 @@ class Ledger:
             )
         return stored
 
-    def finished(
-        self, record: RunRecord, results: tuple[Result, ...], *, seconds: float | None = None
-    ) -> RunRecord:
+    def finished(self, record: RunRecord, results: tuple[Result, ...], *, seconds: float | None = None) -> RunRecord:
         """The run succeeded. ``seconds`` is how long it took, None when it was not watched to its end."""
         return self._change(record, lambda now: rules.finished(now, results, self._clock(), seconds))
 
@@ -176,23 +176,23 @@ class Ledger:
 
         return self._storage.read(look)
 
-    def upload_url(self, content_hash: str, scope: str) -> str | None:
-        """Where this picture was uploaded to earlier."""
+    def find_upload(self, content_hash: str, scope: str) -> Reference | None:
+        """The reference that this picture became when it was uploaded earlier."""
 
-        def look(connection: sqlite3.Connection) -> str | None:
-            values = (scope, content_hash)
-            found = connection.execute("SELECT url FROM uploads WHERE scope = ? AND content_hash = ?", values)
-            row = found.fetchone()
-            return str(row[0]) if row else None
+        def look(connection: sqlite3.Connection) -> Reference | None:
+            statement = "SELECT url, width, height FROM uploads WHERE scope = ? AND content_hash = ?"
+            row = connection.execute(statement, (scope, content_hash)).fetchone()
+            return Reference(str(row[0]), int(row[1]), int(row[2]), content_hash) if row else None
 
         return self._storage.read(look)
 
-    def remember_upload(self, content_hash: str, scope: str, url: str) -> None:
-        """This picture is now at ``url``."""
+    def remember_upload(self, reference: Reference, scope: str) -> None:
+        """The picture with the reference's content hash is now at the reference's URL."""
+        place = (text(reference.url), reference.width, reference.height)
 
         def note(connection: sqlite3.Connection) -> None:
-            values = (scope, content_hash, text(url), self._clock())
-            connection.execute("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?)", values)
+            values = (scope, reference.content_hash, *place, self._clock())
+            connection.execute("INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?, ?)", values)
 
         self._storage.write(note)
 
@@ -208,19 +208,16 @@ class Ledger:
     def forget(self, *, before: float | None = None, ids: Iterable[str] = ()) -> int:
         """Remove runs and return their number.
 
-        ``before`` (unix seconds) removes older runs that have ended, and older uploads; open runs stay, because they may
-        be paid for. ``ids`` are execution ids or Idempotency-Keys and remove those runs in any state.
+        ``before`` (unix seconds) removes older runs that have ended, and older uploads; open runs stay, because they
+        may be paid for. ``ids`` are execution ids or Idempotency-Keys and remove those runs in any state.
         """
-        names = [text(name) for name in ids if name]
+        names = [(text(name), text(name)) for name in ids if name]
 
         def drop(connection: sqlite3.Connection) -> int:
-            count = 0
-            for name in names:
-                where = "execution_id = ? OR idempotency_key = ?"
-                count += connection.execute(f"DELETE FROM runs WHERE {where}", (name, name)).rowcount
+            by_name = connection.executemany("DELETE FROM runs WHERE execution_id = ? OR idempotency_key = ?", names)
+            count = by_name.rowcount if names else 0
             if before is not None:
-                where = f"submitted_at < ? AND state NOT IN ({_OPEN})"
-                count += connection.execute(f"DELETE FROM runs WHERE {where}", (before,)).rowcount
+                count += connection.execute(_FORGET_ENDED, (before,)).rowcount
                 connection.execute("DELETE FROM uploads WHERE uploaded_at < ?", (before,))
             return count
 
@@ -232,6 +229,11 @@ class Ledger:
             return put(connection, change(current), row)
 
         return self._storage.write(apply)
+
+
+def _current(connection: sqlite3.Connection, scope: str, fingerprint: str) -> tuple[int | None, RunRecord | None]:
+    tail = f"WHERE scope = ? AND fingerprint = ? {_BY_WEIGHT}"
+    return next(select(connection, tail, scope, fingerprint), (None, None))
 
 
 def _find(connection: sqlite3.Connection, execution_id: str, scope: str) -> RunRecord | None:

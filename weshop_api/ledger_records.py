@@ -209,6 +209,8 @@ def accepted(record: RunRecord, execution_id: str, charge: Charge) -> RunRecord:
 
 def finished(record: RunRecord, results: tuple[Result, ...], now: float, seconds: float | None) -> RunRecord:
     """The run succeeded. Fresh URLs replace older ones; the time of the first finding stays."""
+    if not record.execution_id:
+        return record
     return replace(
         record,
         state=RunState.SUCCESS,
@@ -220,7 +222,7 @@ def finished(record: RunRecord, results: tuple[Result, ...], now: float, seconds
 
 def failed(record: RunRecord, now: float, seconds: float | None) -> RunRecord:
     """The run ended without a usable picture. A success that is already known stays."""
-    if record.state is RunState.SUCCESS:
+    if record.state is RunState.SUCCESS or not record.execution_id:
         return record
     return replace(
         record,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from .ledger_records import RunRecord, RunState, merged
 from .models import Charge, Result
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
+T = TypeVar("T")
 Migration = tuple[str, ...]
 
 MIGRATIONS: tuple[Migration, ...] = (
@@ -58,6 +58,8 @@ MIGRATIONS: tuple[Migration, ...] = (
             scope TEXT NOT NULL,
             content_hash TEXT NOT NULL,
             url TEXT NOT NULL,
+            width INTEGER NOT NULL,
+            height INTEGER NOT NULL,
             uploaded_at REAL NOT NULL,
             PRIMARY KEY (scope, content_hash)
         )
@@ -91,8 +93,9 @@ _COLUMNS = (
     "delivered",
 )
 _LIST = ", ".join(_COLUMNS)
-_INSERT = f"INSERT INTO runs ({_LIST}) VALUES ({', '.join('?' * len(_COLUMNS))})"
-_UPDATE = f"UPDATE runs SET {', '.join(f'{column} = ?' for column in _COLUMNS)} WHERE id = ?"
+_MARKS = ", ".join("?" * len(_COLUMNS))
+_INSERT = f"INSERT INTO runs ({_LIST}) VALUES ({_MARKS})"  # noqa: S608 - our own column names
+_UPDATE = f"UPDATE runs SET ({_LIST}) = ({_MARKS}) WHERE id = ?"  # noqa: S608 - the same
 
 
 class NewerFileError(Exception):
@@ -101,22 +104,37 @@ class NewerFileError(Exception):
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
     """Bring the file to the newest version. Raises NewerFileError for one that is newer already."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+
+    def upgrade(connection: sqlite3.Connection) -> None:
         version = file_version(connection)
-        if version > len(migrations):
-            raise NewerFileError
-        if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        check_version(version, migrations)
+        if version == 0 and _has_tables(connection):
             raise sqlite3.DatabaseError("the file is the database of another program")
-        for migration in migrations[version:]:
-            for statement in migration:
-                connection.execute(statement)
+        for statement in itertools.chain.from_iterable(migrations[version:]):
+            connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {len(migrations)}")
+
+    transaction(connection, upgrade, "BEGIN IMMEDIATE")
+
+
+def transaction(connection: sqlite3.Connection, operation: Callable[[sqlite3.Connection], T], begin: str) -> T:
+    """Run ``operation`` as a whole or not at all."""
+    connection.execute(begin)
+    try:
+        outcome = operation(connection)
         connection.execute("COMMIT")
     except BaseException:
+        # After some errors, a full disk among them, SQLite has rolled back already.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    return outcome
+
+
+def check_version(version: int, migrations: Sequence[Migration]) -> None:
+    """Raise NewerFileError for a version that this library does not know yet."""
+    if version > len(migrations):
+        raise NewerFileError
 
 
 def file_version(connection: sqlite3.Connection) -> int:
@@ -131,7 +149,7 @@ def text(value: str) -> str:
 
 def select(connection: sqlite3.Connection, tail: str, *values: object) -> Iterator[tuple[int, RunRecord]]:
     """Row numbers and records; ``tail`` is the statement from WHERE on, ``values`` are for its question marks."""
-    for row in connection.execute(f"SELECT id, {_LIST} FROM runs {tail}", values):
+    for row in connection.execute(f"SELECT id, {_LIST} FROM runs {tail}", values):  # noqa: S608 - our own conditions
         yield int(row[0]), _record(row[1:])
 
 
@@ -182,6 +200,10 @@ def merge(connection: sqlite3.Connection, record: RunRecord) -> None:
 def insert(connection: sqlite3.Connection, record: RunRecord) -> None:
     """Write a new row. Raises sqlite3.IntegrityError where the request has an open run already."""
     connection.execute(_INSERT, _values(record))
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
 
 
 def _write(connection: sqlite3.Connection, record: RunRecord, row: int | None) -> None:
