@@ -42,6 +42,7 @@ class Counter:
 
     def __init__(  # noqa: PLR0913 - the parts are made by the emulator and only gathered here
         self,
+        *,
         service: Service,
         faults: FaultQueue,
         log: RequestLog,
@@ -77,7 +78,10 @@ class Counter:
         return app
 
     def _route(
-        self, operation: str, carry_out: Callable[[web.Request, bytes, Fault | None], Awaitable[Reply]], origin: str = "api"
+        self,
+        operation: str,
+        carry_out: Callable[[web.Request, bytes, Fault | None], Awaitable[Reply]],
+        origin: str = "api",
     ) -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             headers = tuple((name, value) for name, value in request.headers.items())

@@ -214,7 +214,7 @@ def _tools(params: _Part, model: Model) -> tuple[str, ...]:
 
 
 def _references(given: _Part, params: _Part, model: Model, *, strict: bool) -> tuple[str, ...]:
-    """Accept `params.images`, else `input.images`, else `[input.originalImage]`; where several are given they must agree."""
+    """Accept `params.images`, else `input.images`, else `[input.originalImage]`; several must agree."""
     in_params, in_input, original = params.texts("images"), given.texts("images"), given.text("originalImage")
     references = in_params or in_input or (() if original is None else (original,))
     if strict and in_params is not None and in_input is not None and in_params != in_input:

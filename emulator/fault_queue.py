@@ -6,7 +6,7 @@ import itertools
 import threading
 from dataclasses import dataclass, replace
 
-from .faults import CREATING, OPERATIONS, Answer, Fault, Refuse
+from .faults import CREATING, OPERATIONS, Answer, Fault
 from .runs import PENDING, RUNNING
 
 
@@ -112,7 +112,7 @@ def _check(operation: str, fault: Fault, times: int | None, where: Where) -> Non
         problem = f"unknown operation {operation!r}; there are {', '.join(OPERATIONS)}"
     elif operation not in fault.operations:
         problem = f"{fault!r} makes no sense for {operation}; only for {', '.join(sorted(fault.operations))}"
-    elif isinstance(fault, (Refuse, Answer)) and fault.accepted and operation not in CREATING:
+    elif isinstance(fault, Answer) and fault.accepted and operation not in CREATING:
         problem = f"accepted=True makes no sense for {operation}; only for {', '.join(sorted(CREATING))}"
     elif times is not None and times < 1:
         problem = "times must be at least 1"

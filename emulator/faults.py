@@ -1,9 +1,9 @@
 """Misbehaviour that can be ordered: one small frozen class a kind, made by the static methods of `Fault`.
 
-    happens before the request is carried out     Refuse, Answer, Stall, Reset("before")
-    happens after it was carried out              the same with accepted=True, Reset("after")
-    happens to the answer on its way              Reset("during"), Truncate, Late, Slow
-    changes what a good answer says               Ids, Outcome (submit); ReshapePoll (poll); PixelSize (download)
+- before the request is carried out: Answer, Stall, Reset("before");
+- after it was carried out: the same with accepted=True, Reset("after");
+- to the answer on its way: Reset("during"), Truncate, Late, Slow;
+- to what a good answer says: Ids and Outcome (submit), ReshapePoll (poll), PixelSize (download).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Fault:
 
     @property
     def needs_success(self) -> bool:
-        """Whether it can only happen to a request that is carried out well; otherwise it stays ordered."""
+        """Whether it can only happen to a request that is carried out; until then it stays ordered."""
         return False
 
     @property
@@ -54,8 +54,6 @@ class Fault:
     def reshape(self, document: dict[str, Any]) -> bool:  # noqa: ARG002 - most faults leave it alone
         """Change the document of a good answer in place; return False when that is impossible, and leave it alone."""
         return True
-
-    # The menu. --------------------------------------------------------------------------------------------------
 
     @staticmethod
     def refuse(  # noqa: PLR0913 - each part of a refusal can be chosen
@@ -72,7 +70,10 @@ class Fault:
 
         `accepted=True` (upload, submit): the request is carried out all the same and only the answer is an error.
         """
-        return Refuse(Refusal(status, code, message, retryable), envelope, retry_after_seconds, accepted)
+        _demand(200 <= status <= 599, "refuse: status must be 200 to 599")  # noqa: PLR2004 - HTTP's range
+        _demand(envelope in {"documented", "legacy", "none"}, f"refuse: unknown envelope {envelope!r}")
+        headers = () if retry_after_seconds is None else (("Retry-After", f"{retry_after_seconds:g}"),)
+        return Answer(Refusal(status, code, message, retryable).as_reply(envelope, headers), accepted)
 
     @staticmethod
     def answer(
@@ -89,7 +90,7 @@ class Fault:
     @staticmethod
     def redirect(url: str, status: int = 302) -> Fault:
         """Answer with a redirect to the given URL."""
-        return Answer(Reply(status, b"", "text/plain", (("Location", url),)), accepted=False)
+        return Answer(Reply(status, b"", "text/plain", (("Location", url),)), is_accepted=False)
 
     @staticmethod
     def reset(when: Literal["before", "after", "during"] = "before") -> Fault:
@@ -160,7 +161,7 @@ class Fault:
     @staticmethod
     def null_results() -> Fault:
         """Poll of an ended run: `result` is null."""
-        return ReshapePoll(null_results=True)
+        return ReshapePoll(without_results=True)
 
     @staticmethod
     def results_without_image(*numbers: int) -> Fault:
@@ -181,37 +182,6 @@ class Fault:
     def pixel_size(width: int, height: int) -> Fault:
         """Download: the picture has another size than the others."""
         return PixelSize(width, height)
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse(Fault):
-    """An error answer."""
-
-    refusal: Refusal
-    envelope: Envelope
-    retry_after_seconds: float | None
-    is_accepted: bool
-
-    def __post_init__(self) -> None:
-        """Refuse statuses that are no HTTP statuses."""
-        _demand(200 <= self.refusal.status <= 599, "refuse: status must be 200 to 599")  # noqa: PLR2004
-        _demand(self.envelope in {"documented", "legacy", "none"}, f"refuse: unknown envelope {self.envelope!r}")
-
-    @property
-    def accepted(self) -> bool:
-        """As ordered."""
-        return self.is_accepted
-
-    @property
-    def needs_success(self) -> bool:
-        """An accepted request that is answered with an error must have been acceptable."""
-        return self.is_accepted
-
-    def reply(self, normal: Reply | None) -> Reply | None:  # noqa: ARG002 - the normal answer is dropped
-        """Answer the refusal."""
-        wait = self.retry_after_seconds
-        headers = () if wait is None else (("Retry-After", f"{wait:g}"),)
-        return self.refusal.as_reply(self.envelope, headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,8 +292,19 @@ class Slow(Fault):
         _demand(self.bytes_per_second > 0, "slow: bytes_per_second must be more than 0; order a stall instead")
 
 
+class FaultOfSuccess(Fault):
+    """A fault that changes what a carried-out request leads to, so it waits for one."""
+
+    __slots__ = ()
+
+    @property
+    def needs_success(self) -> bool:
+        """It does."""
+        return True
+
+
 @dataclass(frozen=True, slots=True)
-class Ids(Fault):
+class Ids(FaultOfSuccess):
     """Where an accepted submit names its execution id."""
 
     operations: ClassVar[frozenset[str]] = frozenset({"submit"})
@@ -332,11 +313,6 @@ class Ids(Fault):
     def __post_init__(self) -> None:
         """Refuse misspelled places."""
         _demand(self.place in {"nowhere", "data", "meta", "different"}, f"id_only_in: unknown place {self.place!r}")
-
-    @property
-    def needs_success(self) -> bool:
-        """Only an accepted submit names an id."""
-        return True
 
     def reshape(self, document: dict[str, Any]) -> bool:
         """Remove or change the ids."""
@@ -351,7 +327,7 @@ class Ids(Fault):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome(Fault):
+class Outcome(FaultOfSuccess):
     """How the submitted run will end, and how fast."""
 
     operations: ClassVar[frozenset[str]] = frozenset({"submit"})
@@ -364,20 +340,15 @@ class Outcome(Fault):
         ways = ("failed", "without image", "left out")
         _demand(self.ending.missing_as in ways, f"outcome: missing_as is one of {', '.join(ways)}")
 
-    @property
-    def needs_success(self) -> bool:
-        """Only an accepted submit makes a run."""
-        return True
-
 
 @dataclass(frozen=True, slots=True)
-class ReshapePoll(Fault):
+class ReshapePoll(FaultOfSuccess):
     """A poll that shows something else than the run is."""
 
     operations: ClassVar[frozenset[str]] = frozenset({"poll"})
     executions: Literal["none", "first", "last", "absent"] | None = None
     status: str | None = None
-    null_results: bool = False
+    without_results: bool = False
     without_image: tuple[int, ...] = ()
     failed: tuple[int, ...] = ()
     at_most: int | None = None
@@ -387,14 +358,9 @@ class ReshapePoll(Fault):
         _demand(min((*self.without_image, *self.failed, 1)) >= 1, "results are numbered from 1")
 
     @property
-    def needs_success(self) -> bool:
-        """Only a known run is shown."""
-        return True
-
-    @property
     def needs_ended_run(self) -> bool:
         """Changed results can be seen only where there are results."""
-        return self.null_results or bool(self.without_image or self.failed) or self.at_most is not None
+        return self.without_results or bool(self.without_image or self.failed) or self.at_most is not None
 
     def reshape(self, document: dict[str, Any]) -> bool:
         """Change the executions, the status or the results; impossible where a numbered result is not there."""
@@ -411,7 +377,7 @@ class ReshapePoll(Fault):
             results[number - 1]["status"] = "Failed"
         if self.at_most is not None:
             del results[self.at_most :]
-        if self.null_results:
+        if self.without_results:
             execution["result"] = None
         others = [{**execution, "executionId": f"{digit * 24}", "status": "Failed", "result": []} for digit in "ab"]
         shown = {"none": [], "first": [execution, *others], "last": [*others, execution], "absent": others}
@@ -420,17 +386,12 @@ class ReshapePoll(Fault):
 
 
 @dataclass(frozen=True, slots=True)
-class PixelSize(Fault):
+class PixelSize(FaultOfSuccess):
     """A result of another pixel size."""
 
     operations: ClassVar[frozenset[str]] = frozenset({"download"})
     width: int
     height: int
-
-    @property
-    def needs_success(self) -> bool:
-        """Only a picture that is there has a size."""
-        return True
 
 
 def _demand(condition: bool, message: str) -> None:  # noqa: FBT001 - a plain assertion with a sentence

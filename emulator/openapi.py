@@ -29,32 +29,42 @@ paths:
               required: [image]
               properties:
                 image: {{type: string, format: binary}}
-      responses: {{"200": {{$ref: "#/components/responses/Success"}}, default: {{$ref: "#/components/responses/Error"}}}}
+      responses:
+        "200": {{$ref: "#/components/responses/Success"}}
+        default: {{$ref: "#/components/responses/Error"}}
   /agent/runs:
     post:
       operationId: submit
       parameters:
         - {{name: Idempotency-Key, in: header, schema: {{type: string}}}}
       requestBody: {{$ref: "#/components/requestBodies/Run"}}
-      responses: {{"200": {{$ref: "#/components/responses/Success"}}, default: {{$ref: "#/components/responses/Error"}}}}
+      responses:
+        "200": {{$ref: "#/components/responses/Success"}}
+        default: {{$ref: "#/components/responses/Error"}}
   /agent/runs/{{executionId}}:
     get:
       operationId: poll
       parameters:
         - {{name: executionId, in: path, required: true, schema: {{type: string}}}}
-      responses: {{"200": {{$ref: "#/components/responses/Success"}}, default: {{$ref: "#/components/responses/Error"}}}}
+      responses:
+        "200": {{$ref: "#/components/responses/Success"}}
+        default: {{$ref: "#/components/responses/Error"}}
   /agent/power-estimates:
     post:
       operationId: estimate
       requestBody: {{$ref: "#/components/requestBodies/Run"}}
-      responses: {{"200": {{$ref: "#/components/responses/Success"}}, default: {{$ref: "#/components/responses/Error"}}}}
+      responses:
+        "200": {{$ref: "#/components/responses/Success"}}
+        default: {{$ref: "#/components/responses/Error"}}
   /v1/agent/info:
     get:
       operationId: info
       parameters:
         - {{name: agentName, in: query, required: true, schema: {{type: string}}}}
         - {{name: agentVersion, in: query, required: true, schema: {{type: string}}}}
-      responses: {{"200": {{$ref: "#/components/responses/Success"}}, default: {{$ref: "#/components/responses/Error"}}}}
+      responses:
+        "200": {{$ref: "#/components/responses/Success"}}
+        default: {{$ref: "#/components/responses/Error"}}
 components:
   securitySchemes:
     key: {{type: apiKey, in: header, name: Authorization, description: The key as it is}}

@@ -9,20 +9,19 @@ IMITATED = (
     "`POST /openapi/agent/runs` for the agent `seedream` `v1.0`, both models, every documented parameter.",
     "`GET /openapi/agent/runs/{executionId}`: Pending, Running with the pictures finished so far, Success or Failed.",
     "`POST /openapi/agent/power-estimates`, `GET /openapi/v1/agent/info` and `GET /openapi/agent/openapi.yaml`.",
-    "The envelopes of success and error, the published error codes 40000, 40001 and 40005, the raw key in `Authorization`.",
+    "The envelopes of success and error, the published codes 40000, 40001 and 40005, the raw key in `Authorization`.",
     "Uploaded and generated files on another origin, which wants no key.",
     "Result files of the pixel size ByteDance recommends for model, size and ratio, as JPEG or PNG.",
     "References in `params.images`, in `input.images`, or one in `input.originalImage`.",
 )
 
 ASSUMED = (
-    "HTTP statuses of errors: 400 unreadable, 401 key, 402 points, 404 unknown, 409 and 422 parameters, 413 size, 429 limit.",
+    "HTTP statuses: 400 unreadable, 401 key, 402 points, 404 unknown, 409 and 422 parameters, 413 size, 429 limit.",
     "The codes NOT_FOUND and INSUFFICIENT_POINTS: none are published for these cases.",
     "Both `data.executionId` and `meta.executionId` are given; faults can leave out either.",
     "The same Idempotency-Key with the same body answers the first run, with another body an error; keys never expire.",
     "Points and prices: 100,000 points, 10 a picture, taken when a run is created and never given back.",
-    "Limits of uploads: those ByteDance publishes for Seedream 5.0 Lite (10 MB, 36 megapixels, sides over 14 pixels, "
-    "ratio 1/16 to 16).",
+    "Limits of uploads: ByteDance's for Seedream 5.0 Lite (10 MB, 36 megapixels, sides over 14 pixels, ratio to 16).",
     "Strictness: unknown fields, empty lists, `auto` on Lite and lists of references that disagree are refused.",
     "`auto` on Pro: the proportions of the first reference at the area of the tier's square; the square without one.",
     "A failed run has no results, and a missing picture is an item with status Failed.",

@@ -38,8 +38,7 @@ class ByPolls:
     def __post_init__(self) -> None:
         """Refuse a pace that could never show an end."""
         if self.polls < 1:
-            message = "ByPolls: a run is seen to end at its first poll at the earliest"
-            raise ValueError(message)
+            raise ValueError("ByPolls: a run is seen to end at its first poll at the earliest")
 
     def progress(self, polls: int, age_seconds: float, pictures: int) -> Progress:  # noqa: ARG002 - the common signature
         """Advance by polls only."""

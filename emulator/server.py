@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -38,7 +39,7 @@ class Emulator:
     it has stopped. `pictures="small"` serves pictures of at most 256 pixels a side: quick, but untrue to size.
     """
 
-    def __init__(  # noqa: PLR0913 - the settings of a service, all named
+    def __init__(  # noqa: PLR0913 - the settings of a service, each with its name
         self,
         port: int = 0,
         *,
@@ -57,8 +58,7 @@ class Emulator:
     ) -> None:
         """Set up without starting. Port 0 means any free port; `tell` is given one line for each answer."""
         if pictures not in {"true", "small"}:
-            message = f'pictures must be "true" or "small", not {pictures!r}'
-            raise ValueError(message)
+            raise ValueError(f'pictures must be "true" or "small", not {pictures!r}')
         self._ports = (port, files_port)
         self._small = pictures == "small"
         self._limits = upload_limits
@@ -79,7 +79,7 @@ class Emulator:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._ready = threading.Event()
-        self._failure: BaseException | None = None
+        self._failures: list[BaseException] = []
         self._origin = ""
 
     # Start and stop --------------------------------------------------------------------------------------------
@@ -87,17 +87,16 @@ class Emulator:
     def start(self) -> None:
         """Start in a thread and wait until requests are answered; raise PortTakenError when a port is in use."""
         if self._thread is not None:
-            message = "the emulator is running already"
-            raise RuntimeError(message)
+            raise RuntimeError("the emulator is running already")
         self._ready.clear()
-        self._failure = None
+        self._failures.clear()
         self._thread = threading.Thread(target=self._run, name="weshop-emulator", daemon=True)
         self._thread.start()
-        self._ready.wait(_START_TIMEOUT_SECONDS)
-        if self._failure is not None or not self._ready.is_set():
-            failure = self._failure or TimeoutError("the emulator did not start in time")
+        if not self._ready.wait(_START_TIMEOUT_SECONDS):
+            self._failures.append(TimeoutError("the emulator did not start in time"))
+        if self._failures:
             self._thread = None
-            raise failure
+            raise self._failures[0]
 
     def stop(self) -> None:
         """Close every connection and wait for the thread to end; harmless when it is not running."""
@@ -107,7 +106,7 @@ class Emulator:
         self._thread.join()
         self._thread = None
 
-    def __enter__(self) -> Emulator:
+    def __enter__(self) -> Emulator:  # noqa: PYI034 - Self came with Python 3.11
         """Start."""
         self.start()
         return self
@@ -190,7 +189,7 @@ class Emulator:
         try:
             asyncio.run(self._serve())
         except BaseException as failure:  # noqa: BLE001 - handed to the thread that waits in start()
-            self._failure = failure
+            self._failures.append(failure)
         finally:
             self._ready.set()
 
@@ -199,7 +198,13 @@ class Emulator:
         with ThreadPoolExecutor(_WORKERS, "weshop-emulator-worker") as workers:
             gallery = Gallery(workers, small=self._small)
             counter = Counter(
-                self._service, self._faults, self._log, gallery, workers, self._limits, self._stopping
+                service=self._service,
+                faults=self._faults,
+                log=self._log,
+                gallery=gallery,
+                workers=workers,
+                limits=self._limits,
+                stopping=self._stopping,
             )
             runners = [_runner(counter.files()), _runner(counter.api())]
             try:
@@ -222,7 +227,7 @@ async def _listen(runner: web.AppRunner, port: int) -> str:
     try:
         await site.start()
     except OSError as error:
-        message = f"Port {port} on {HOST} cannot be used ({error.strerror}); choose another one."
+        message = f"Port {port} on {HOST} cannot be used ({os.strerror(error.errno or 0)}); choose another one."
         raise PortTakenError(error.errno, message) from error
     real_port = runner.addresses[0][1]
     return f"http://{HOST}:{real_port}"

@@ -257,8 +257,7 @@ class Service:
 
     def _create(self, document: object, generation: Generation, idempotency_key: str | None) -> _Run:
         if not isinstance(document, dict):
-            message = "a checked document is an object"
-            raise TypeError(message)
+            raise TypeError("a checked document is an object")
         charge = self._settings.points_per_picture * generation.batch_count
         self._balance -= charge
         first = self._reference(generation.references[0])[1] if generation.references else None

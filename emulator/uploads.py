@@ -67,7 +67,9 @@ class FilePart:
 
 def read_multipart(content_type: str, body: bytes) -> FilePart:
     """Take the file out of a multipart body; exactly one part, named `image`, with a file name."""
-    header = BytesParser(policy=HTTP).parsebytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n", headersonly=True)
+    header = BytesParser(policy=HTTP).parsebytes(
+        b"Content-Type: " + content_type.encode() + b"\r\n\r\n", headersonly=True
+    )
     boundary = header.get_boundary()
     if header.get_content_type() != "multipart/form-data" or not boundary:
         raise refuse_parameter("the upload must be multipart/form-data with a boundary", 400)
