@@ -75,6 +75,12 @@ def test_a_run_just_past_a_narrow_distribution_is_not_given_up() -> None:
     assert all(next_poll_delay_seconds(age, narrow) <= 3.0 for age in range(20, 100))
 
 
+def test_a_run_that_outlives_a_narrow_distribution_is_not_polled_every_second() -> None:
+    narrow = [20.0 + 0.01 * index for index in range(20)]
+
+    assert all(next_poll_delay_seconds(age, narrow) >= 1.3 for age in range(50, 100))
+
+
 @pytest.mark.parametrize("known", [[2.0] * 20, TWENTY_SECONDS, [60.0] * 20])
 def test_a_run_far_older_than_expected_is_polled_every_five_seconds(known: list[float]) -> None:
     assert next_poll_delay_seconds(601.0, known) == 5.0
@@ -101,7 +107,7 @@ def test_fewer_than_three_usable_durations_give_no_expectation(known: list[float
 
 # The promise is half the lateness of a fixed 3 s interval for 1.5 times its requests. At a median of 60 s and a spread
 # of 0.5 the best possible schedule needs 1.49 times the requests, and that only with the distribution known exactly;
-# the twenty runs that are known here cost 2 % of that.
+# the twenty runs that are known here give no more than an estimate of it.
 HARDEST = polling.Scenario(60.0, 0.5)
 KEPT = [scenario for scenario in polling.PROMISED if scenario != HARDEST]
 
@@ -126,12 +132,11 @@ def test_in_the_hardest_case_the_same_promise_is_kept_within_two_percent() -> No
 
 
 @pytest.mark.parametrize("scenario", polling.DRIFTED, ids=name)
-def test_runs_half_or_twice_as_long_as_known_cost_at_most_five_seconds_or_twice_the_requests(
-    scenario: polling.Scenario,
-) -> None:
+def test_a_wrong_history_costs_little(scenario: polling.Scenario) -> None:
+    """Runs that take half or twice as long are noticed within 2.5 s, for at most twice the requests of a fixed 3 s."""
     row = polling.simulate(scenario)
 
-    assert row.lateness_seconds <= 5.0
+    assert row.lateness_seconds <= 2.5
     assert row.requests_ratio <= 2.0
 
 
