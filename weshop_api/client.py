@@ -6,9 +6,12 @@ what may follow is decided by ``runs``, which has written down what is at stake.
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import protocol
+from .credentials import Service, find_key
 from .errors import (
     DownloadError,
     ExpiredAddressError,
@@ -20,12 +23,12 @@ from .errors import (
     ServiceError,
     UnreadableReplyError,
 )
+from .http import ApiSession, DownloadSession
 from .retry import RetryPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from .http import ApiSession, DownloadSession
     from .models import Answer, Estimate, Execution, Picture, Submission
 
 
@@ -35,13 +38,24 @@ _GONE_STATUSES = frozenset({401, 403, 404, 410})
 class WeShopClient:
     """The service over two sessions: ``api`` carries the key, ``files`` has never seen it.
 
-    Every method raises only members of the error tree.
+    ``scope`` names the service, so that nobody takes a run of one service for a run of another. Every method raises
+    only members of the error tree.
     """
 
-    def __init__(self, api: ApiSession, files: DownloadSession, policy: RetryPolicy | None = None) -> None:
+    def __init__(
+        self, api: ApiSession, files: DownloadSession, scope: str, policy: RetryPolicy | None = None
+    ) -> None:
         self._api = api
         self._files = files
+        self.scope = scope
         self.policy = policy or RetryPolicy()
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ, policy: RetryPolicy | None = None) -> WeShopClient:
+        """The real service, or the one that WESHOP_BASE_URL names. The key is looked up anew for each request."""
+        service = Service.from_environment(environ)
+        api = ApiSession(service, lambda: find_key(service, environ, Path.home()))
+        return cls(api, DownloadSession(service), service.base_url, policy)
 
     async def aclose(self) -> None:
         """Close both sessions."""

@@ -58,15 +58,19 @@ class RetryPolicy:
 
     def reading(self) -> AsyncRetrying:
         """The loop for polls, uploads and downloads."""
-        return self._loop(may_repeat, self._is_exhausted)
+        return self._loop(may_repeat, self._is_exhausted, self.sleep)
 
     def submitting(
-        self, patience_seconds: float, on_refused: Callable[[BaseException, float], None]
+        self,
+        patience_seconds: float,
+        sleep: Callable[[float], Awaitable[None]],
+        on_refused: Callable[[BaseException, float], None],
     ) -> AsyncRetrying:
         """The loop for submitting a run.
 
         A refusal because of the limit is repeated for ``patience_seconds``, since the way becomes free when other
         runs end; ``on_refused`` is told each error that is going to be repeated, and the wait in seconds.
+        ``sleep`` is the caller's, who may have to end the waiting.
         """
 
         def is_exhausted(state: RetryCallState) -> bool:
@@ -77,7 +81,7 @@ class RetryPolicy:
         def tell(state: RetryCallState) -> None:
             on_refused(_error_of(state), state.upcoming_sleep)
 
-        return self._loop(may_submit_again, is_exhausted, tell)
+        return self._loop(may_submit_again, is_exhausted, sleep, tell)
 
     def wait_seconds(self, failures: int, error: BaseException | None = None) -> float:
         """How long to wait after so many failures in a row, the last of which was ``error``."""
@@ -89,6 +93,7 @@ class RetryPolicy:
         self,
         may: Callable[[BaseException], bool],
         is_exhausted: Callable[[RetryCallState], bool],
+        sleep: Callable[[float], Awaitable[None]],
         tell: Callable[[RetryCallState], None] | None = None,
     ) -> AsyncRetrying:
         return AsyncRetrying(
@@ -96,7 +101,7 @@ class RetryPolicy:
             wait=lambda state: self.wait_seconds(state.attempt_number, _error_of(state)),
             stop=is_exhausted,
             before_sleep=tell,
-            sleep=self.sleep,
+            sleep=sleep,
             reraise=True,
         )
 

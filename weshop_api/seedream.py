@@ -127,6 +127,7 @@ PRO = Model(
 )
 
 MODELS = (LITE, PRO)
+MAX_REFERENCES = max(model.max_references for model in MODELS)
 DEFAULT_MODEL = LITE
 DEFAULT_IMAGE_SIZE = "2K"
 DEFAULT_ASPECT_RATIO = "3:4"

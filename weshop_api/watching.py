@@ -44,10 +44,10 @@ class Watch:
 
 @dataclass(frozen=True)
 class Ending:
-    """The terminal answer, and the age of the run in seconds when it was noticed."""
+    """The terminal answer, and how long the run took, None when it had ended before anybody looked."""
 
     execution: Execution
-    age_seconds: float
+    seconds: float | None
 
 
 async def watch(client: WeShopClient, what: Watch, report: Callable[[Progress], None]) -> Ending:
@@ -68,6 +68,7 @@ class _Watcher:
         self._report = report
         self._started_seconds = time.monotonic()
         self._last: Execution | None = None
+        self._was_going = False
         self._failures = 0
         self._last_error: WeShopError | None = None
 
@@ -76,7 +77,7 @@ class _Watcher:
             await self._pause()
             await self._poll_once()
             if self._last and self._last.status.is_terminal:
-                return Ending(self._last, self._age_seconds())
+                return Ending(self._last, self._age_seconds() if self._was_going else None)
 
     async def _pause(self) -> None:
         """Wait for the next poll, telling the age once a second meanwhile."""
@@ -100,6 +101,7 @@ class _Watcher:
             self._note_failure(error)
         else:
             self._failures, self._last_error = 0, None
+            self._was_going |= not self._last.status.is_terminal
             self._tell()
 
     def _note_failure(self, error: WeShopError) -> None:

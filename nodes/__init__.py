@@ -1,0 +1,17 @@
+"""The extension: the list of nodes."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from .load_result import WeShopLoadResult
+from .seedream_generate import WeShopSeedreamGenerate
+from .upload_reference import WeShopUploadReference
+
+
+class WeShopExtension(ComfyExtension):
+    """What the host registers."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """The nodes, in the order in which they are usually wired."""
+        return [WeShopUploadReference, WeShopSeedreamGenerate, WeShopLoadResult]

@@ -1,0 +1,103 @@
+"""WeShop Load Result: the pictures of a finished run, of this graph or of any time before, as IMAGE."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from comfy_api.latest import io
+
+from ..weshop_api import InvalidRequestError, RunFailedError
+from . import host, images
+from .links import CATEGORY, RunLink
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..weshop_api import Progress, Run, WeShop
+
+
+class WeShopLoadResult(io.ComfyNode):
+    """Downloads and decodes. Fetching again costs nothing."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """The form."""
+        return io.Schema(
+            node_id="WeShopLoadResult",
+            display_name="WeShop Load Result",
+            category=CATEGORY,
+            description="Load the pictures of a run. Costs no points, also for runs of earlier days.",
+            inputs=[
+                RunLink.Input(
+                    "run", optional=True, tooltip="The run of WeShop Seedream Generate."
+                ),
+                io.String.Input(
+                    "execution_id",
+                    default="",
+                    tooltip="Brings back an earlier run of your account by its id. Used when run is not connected.",
+                ),
+                io.Combo.Input(
+                    "when_sizes_differ",
+                    options=list(images.SIZE_POLICIES),
+                    default="pad",
+                    tooltip="How pictures of different size become one batch. pad: centred on the largest canvas; "
+                    "resize and crop: to the size of the first; error: refuse. image_list is never changed.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("images", display_name="images", tooltip="All pictures as one batch."),
+                io.Image.Output(
+                    "image_list",
+                    display_name="image_list",
+                    is_output_list=True,
+                    tooltip="The pictures one by one, each at its own size.",
+                ),
+                io.String.Output(
+                    "urls", display_name="urls", is_output_list=True, tooltip="The pictures' addresses, in order."
+                ),
+            ],
+        )
+
+    @classmethod
+    async def execute(
+        cls, execution_id: str, when_sizes_differ: images.SizePolicy, run: Run | None = None
+    ) -> io.NodeOutput:
+        """Find the run, fetch its pictures, decode each while the next is on its way."""
+        if run is None and not execution_id.strip():
+            raise InvalidRequestError(
+                "There is no run to load. Connect run with WeShop Seedream Generate, or enter the execution id of an "
+                "earlier run."
+            )
+        run = run or await host.follow(partial(_fetch, execution_id))
+        if not run.usable:
+            raise RunFailedError(
+                f"Run {run.execution_id} has no usable picture (status {run.status.value}).",
+                execution_id=run.execution_id,
+            )
+        batch = images.PictureBatch(len(run.usable), when_sizes_differ)
+        try:
+            await host.follow(partial(_load, run, batch))
+        except BaseException:
+            # Decoding goes on in threads that nobody can stop from outside.
+            batch.cancel()
+            raise
+        pictures = batch.finish()
+        await host.show_text(_summary(run))
+        return io.NodeOutput(pictures.images, list(pictures.image_list), list(run.urls))
+
+
+async def _fetch(execution_id: str, weshop: WeShop, report: Callable[[Progress], None]) -> Run:
+    return await weshop.fetch(execution_id, report=report)
+
+
+async def _load(
+    run: Run, batch: images.PictureBatch, weshop: WeShop, report: Callable[[Progress], None]
+) -> None:
+    await weshop.load(run, partial(host.in_picture_thread, batch.add), report)
+
+
+def _summary(run: Run) -> str:
+    count = len(run.usable)
+    loaded = f"{count} picture{'s' if count != 1 else ''} of run {run.execution_id}"
+    return f"{loaded}, {run.missing_count} missing" if run.missing_count else loaded

@@ -1,0 +1,211 @@
+"""WeShop Seedream Generate: one run of Seedream, from the form to its finished pictures' addresses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from comfy_api.latest import io
+
+from ..weshop_api import References, SeedreamRequest, WeShopError, seedream
+from . import host
+from .links import CATEGORY, ReferencesLink, RunLink, advanced
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..weshop_api import Progress, Run, WeShop
+
+LARGEST_SEED = 2**53 - 1
+DEFAULT_TIMEOUT_MINUTES = 15
+
+
+class WeShopSeedreamGenerate(io.ComfyNode):
+    """Submits a run, or finds the one that exists already, and follows it to its end."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """The form."""
+        return io.Schema(
+            node_id="WeShopSeedreamGenerate",
+            display_name="WeShop Seedream Generate",
+            category=CATEGORY,
+            description="Generate or edit pictures with Seedream 5.0 through WeShop. A run costs points of your WeShop "
+            "account. The same request with the same seed is the same run and is charged once.",
+            inputs=[*_picture_inputs(), *_run_inputs()],
+            outputs=[
+                RunLink.Output(
+                    "run", display_name="run", tooltip="The finished run, for WeShop Load Result."
+                ),
+                io.String.Output(
+                    "execution_id",
+                    display_name="execution_id",
+                    tooltip="The id of the run at WeShop. WeShop Load Result brings its pictures back at any time.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        prompt: str | None = None,
+        model: str | None = None,
+        image_size: str | None = None,
+        aspect_ratio: str | None = None,
+        web_search: bool | None = None,
+    ) -> bool | str:
+        """Refuse at queueing what the model does not offer. What comes over a link is None here and checked later."""
+        try:
+            seedream.SeedreamRequest(
+                prompt="linked" if prompt is None else prompt,
+                model=seedream.model_by_label(model or seedream.DEFAULT_MODEL.label),
+                image_size=image_size,
+                aspect_ratio=aspect_ratio,
+                web_search=bool(web_search),
+            ).check()
+        except WeShopError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    async def execute(  # noqa: PLR0913 - one parameter for each input of the form
+        cls,
+        prompt: str,
+        model: str,
+        image_size: str,
+        aspect_ratio: str,
+        output_format: str,
+        batch_count: int,
+        web_search: bool,  # noqa: FBT001 - the host passes inputs by name
+        seed: int,
+        references: References | None = None,
+        task_name: str = "",
+        timeout_minutes: int = DEFAULT_TIMEOUT_MINUTES,
+    ) -> io.NodeOutput:
+        """Check, run, hand on."""
+        request = SeedreamRequest(
+            prompt=prompt,
+            model=seedream.model_by_label(model),
+            image_size=image_size,
+            aspect_ratio=aspect_ratio,
+            output_format=output_format,
+            batch_count=batch_count,
+            web_search=web_search,
+            references=references or References(),
+            task_name=task_name.strip(),
+        )
+        request.check()
+
+        async def work(weshop: WeShop, report: Callable[[Progress], None]) -> Run:
+            return await weshop.generate(request, seed, timeout_minutes * 60.0, report)
+
+        run = await host.follow(work)
+        await host.show_text(_summary(run))
+        return io.NodeOutput(run, run.execution_id)
+
+
+def _picture_inputs() -> list[io.Input]:
+    """What the pictures are to be."""
+    labels = [model.label for model in seedream.MODELS]
+    return [
+        io.String.Input(
+            "prompt",
+            default="",
+            multiline=True,
+            tooltip="What the pictures show, or how the references are to be changed. References are called "
+            "image 1, image 2 and so on.",
+        ),
+        io.Combo.Input(
+            "model",
+            options=labels,
+            default=seedream.DEFAULT_MODEL.label,
+            tooltip="Lite: 2K and 3K, up to 14 references, can search the web. "
+            "Pro: 1K and 2K, up to 10 references, can follow the first reference's ratio (auto).",
+        ),
+        io.Combo.Input(
+            "image_size",
+            options=list(seedream.all_image_sizes()),
+            default=seedream.DEFAULT_IMAGE_SIZE,
+            tooltip="How large the pictures are: 1K is about 1, 2K about 4 and 3K about 9 megapixels.",
+        ),
+        io.Combo.Input(
+            "aspect_ratio",
+            options=list(seedream.all_aspect_ratios()),
+            default=seedream.DEFAULT_ASPECT_RATIO,
+            tooltip="Width to height. auto (Pro only) follows the first reference.",
+        ),
+        io.Combo.Input(
+            "output_format",
+            options=list(seedream.OUTPUT_FORMATS),
+            default=seedream.DEFAULT_OUTPUT_FORMAT,
+            tooltip="The files that WeShop makes: jpeg is smaller, png is lossless.",
+        ),
+        io.Int.Input(
+            "batch_count",
+            default=1,
+            min=1,
+            max=seedream.MAX_BATCH_COUNT,
+            tooltip="How many pictures the run makes. Each one costs points.",
+        ),
+    ]
+
+
+def _run_inputs() -> list[io.Input]:
+    """How the run is to be made."""
+    return [
+        io.Boolean.Input(
+            "web_search",
+            default=False,
+            tooltip="Let the model look things up on the web first (Lite only).",
+        ),
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=LARGEST_SEED,
+            control_after_generate=True,
+            tooltip="Names the run: the service itself has no seed. The same request with the same seed is the same "
+            "run and is charged once, also after a restart. A new seed is a new run.",
+        ),
+        ReferencesLink.Input(
+            "references",
+            optional=True,
+            tooltip="Pictures the prompt may name, from WeShop Upload Reference.",
+        ),
+        advanced(
+            io.String.Input(
+                "task_name",
+                default="",
+                optional=True,
+                tooltip="A label for the run in your WeShop account. It changes nothing about the pictures.",
+            )
+        ),
+        advanced(
+            io.Int.Input(
+                "timeout_minutes",
+                default=DEFAULT_TIMEOUT_MINUTES,
+                min=1,
+                max=120,
+                optional=True,
+                tooltip="How long to wait for the run. It is not lost after that: queueing again collects it.",
+            )
+        ),
+    ]
+
+
+def _summary(run: Run) -> str:
+    """What the node says at the end: model, pixels, time, points."""
+    request = run.request
+    parts = [request.model.label] if request else []
+    if request and request.pixel_size:
+        parts.append("{} x {}".format(*request.pixel_size))
+    if run.seconds is not None:
+        parts.append(f"{run.seconds:.0f} s")
+    if run.reused_from:
+        parts.append(f"run {run.execution_id} from {run.reused_from} reused, nothing charged")
+    elif run.charge.charged_points is not None:
+        parts.append(f"charged {run.charge.charged_points:g} points")
+    if run.charge.remaining_points is not None and not run.reused_from:
+        parts.append(f"{run.charge.remaining_points:g} left")
+    if run.missing_count:
+        parts.append(f"{run.missing_count} of {run.missing_count + len(run.usable)} pictures missing")
+    return ", ".join(parts)

@@ -1,0 +1,72 @@
+"""Work that is completed even when nobody waits for it any more, and blocking calls kept off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from .errors import WeShopError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+    from typing_extensions import ParamSpec
+
+    P = ParamSpec("P")
+
+T = TypeVar("T")
+log = logging.getLogger("weshop")
+
+
+async def gather_or_cancel(work: Iterable[Coroutine[object, object, T]]) -> list[T]:
+    """Do everything side by side and return the results in order.
+
+    The first error ends the rest at once, and so does a cancellation: when this returns or raises, nothing of it is
+    still running.
+    """
+    tasks = [asyncio.ensure_future(item) for item in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Background:
+    """Tasks and one worker thread that belong to the service object, not to whoever called it.
+
+    The single thread serialises the calls of one object that is not made for several, such as the ledger.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="weshop-ledger")
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a blocking function on the worker thread. Once begun it is completed, also when the caller is gone."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *args, **kwargs))
+
+    def start(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
+        """Begin ``work``. An error that nobody collects is logged in one line when it is one of ours."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    async def drain(self, patience_seconds: float) -> None:
+        """Let everything that was begun come to its end."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=patience_seconds)
+        for task in self._tasks:
+            task.cancel()
+        self._thread.shutdown(wait=True)
+
+    def _forget(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, WeShopError):
+            log.debug("%s", error)

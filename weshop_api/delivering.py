@@ -1,0 +1,145 @@
+"""Fetch the pictures of a finished run and hand each on as soon as it is complete.
+
+Every picture is fetched on its own. One that fails does not take the others along: they stay on disk until the whole
+run has been delivered, so that the next attempt fetches only what is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .background import gather_or_cancel
+from .errors import DownloadError, ExpiredAddressError, WeShopError
+from .progress import Phase, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from .background import Background
+    from .client import WeShopClient
+    from .ledger import Ledger
+    from .limits import AdaptiveLimit
+    from .models import Result
+    from .seedream import Run
+    from .spool import Spool
+
+    Deliver = Callable[[int, bytes], Awaitable[None]]
+    Report = Callable[[Progress], None]
+
+
+class Deliverer:
+    """Downloads side by side under one limit, through the spool."""
+
+    def __init__(  # noqa: PLR0913 - the parts it works with
+        self,
+        client: WeShopClient,
+        ledger: Ledger,
+        spool: Spool,
+        background: Background,
+        limit: AdaptiveLimit,
+        scope: str,
+    ) -> None:
+        self.client = client
+        self.ledger = ledger
+        self.spool = spool
+        self.call = background.call
+        self.limit = limit
+        self.scope = scope
+
+    async def load(self, run: Run, deliver: Deliver, report: Report) -> None:
+        """Call ``deliver(index, data)`` once for each usable result, in any order, ``index`` counting from 0.
+
+        Raises DownloadError that names the pictures which could not be had; the others are kept for the next time.
+        """
+        delivery = _Delivery(self, run, deliver, report)
+        problems = [problem for problem in await gather_or_cancel(delivery.everything()) if problem]
+        if problems:
+            raise _incomplete(run, problems)
+        await self.call(self.ledger.delivered, run.execution_id, self.scope)
+        await self.call(self.spool.drop, run.execution_id)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """One picture that could not be had."""
+
+    number: int
+    error: WeShopError
+
+
+class _Delivery:
+    """One pass over the results of one run."""
+
+    def __init__(self, owner: Deliverer, run: Run, deliver: Deliver, report: Report) -> None:
+        self._owner = owner
+        self._run = run
+        self._deliver = deliver
+        self._report = report
+        self._done = 0
+        self._fresh_urls: dict[int, str] | None = None
+        self._reading = asyncio.Lock()
+
+    def everything(self) -> list[Coroutine[object, object, _Problem | None]]:
+        self._tell()
+        return [self._one(index, result) for index, result in enumerate(self._run.usable)]
+
+    async def _one(self, index: int, result: Result) -> _Problem | None:
+        try:
+            async with self._owner.limit.slot():
+                data = await self._fetch(result)
+            await self._hand_on(index, result, data)
+        except WeShopError as error:
+            return _Problem(result.number, error)
+        self._done += 1
+        self._tell()
+        return None
+
+    async def _hand_on(self, index: int, result: Result, data: bytes) -> None:
+        try:
+            await self._deliver(index, data)
+        except WeShopError:
+            # What arrived is no picture; kept, it would fail again for ever.
+            await self._owner.call(self._owner.spool.discard, self._run.execution_id, result.number)
+            raise
+
+    async def _fetch(self, result: Result) -> bytes:
+        owner, execution_id = self._owner, self._run.execution_id
+        kept = await owner.call(owner.spool.get, execution_id, result.number)
+        if kept is not None:
+            return kept
+        try:
+            data = await owner.client.download(result.url)
+        except ExpiredAddressError:
+            data = await owner.client.download(await self._fresh_address(result))
+        await owner.call(owner.spool.keep, execution_id, result.number, data)
+        return data
+
+    async def _fresh_address(self, result: Result) -> str:
+        """Read the run once more, once for all its pictures, because the service may have signed new addresses."""
+        async with self._reading:
+            if self._fresh_urls is None:
+                execution = await self._owner.client.read(self._run.execution_id)
+                self._fresh_urls = {result.number: result.url for result in execution.usable}
+        url = self._fresh_urls.get(result.number, "")
+        if not url:
+            raise ExpiredAddressError("WeShop no longer has an address for the picture.")
+        return url
+
+    def _tell(self) -> None:
+        self._report(Progress(Phase.DOWNLOADING, done=self._done, total=len(self._run.usable)))
+
+
+def _incomplete(run: Run, problems: list[_Problem]) -> DownloadError:
+    numbers = tuple(sorted(problem.number for problem in problems))
+    names = ", ".join(str(number) for number in numbers)
+    kept = len(run.usable) - len(problems)
+    others = f" The other {kept} {'is' if kept == 1 else 'are'} kept." if kept else ""
+    noun = "Picture" if len(numbers) == 1 else "Pictures"
+    return DownloadError(
+        f"{noun} {names} of run {run.execution_id} could not be fetched: {problems[0].error}{others} "
+        "Queue again to fetch only what is missing; nothing is charged for that.",
+        missing=numbers,
+        execution_id=run.execution_id,
+    )

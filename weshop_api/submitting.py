@@ -1,0 +1,181 @@
+"""Get a run accepted at most once per click: claim it in the ledger, submit it, write down what came of it.
+
+The whole of it is one background task. Whoever stops waiting abandons it: a submit that is under way is completed,
+so that its execution id reaches the ledger, and a submit that has not begun is given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from . import protocol
+from .errors import InvalidRequestError, LimitReachedError, OutcomeUnknownError, WeShopError
+from .ledger import ClaimKind
+from .progress import Phase, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from .background import Background
+    from .client import WeShopClient
+    from .ledger import Claim, Ledger, RunPlan, RunRecord
+    from .limits import AdaptiveLimit
+    from .models import Submission
+    from .seedream import SeedreamRequest
+
+LEASE_SECONDS = 8.0
+LEASE_RENEWAL_SECONDS = 2.0
+OTHER_SUBMITTER_PAUSE_SECONDS = 0.25
+log = logging.getLogger("weshop")
+
+
+class _AbandonedError(Exception):
+    """Nobody waits for this submission any more, and so nobody sees this error."""
+
+
+class Submitter:
+    """Turns a plan into an accepted run, with the ledger as its memory."""
+
+    def __init__(self, client: WeShopClient, ledger: Ledger, background: Background, limit: AdaptiveLimit) -> None:
+        self.client = client
+        self.ledger = ledger
+        self.background = background
+        self.limit = limit
+        self.upload_generation = 0
+
+    async def submit(
+        self, request: SeedreamRequest, plan: RunPlan, patience_seconds: float, report: Callable[[Progress], None]
+    ) -> tuple[RunRecord, bool]:
+        """The ledger's record of a run that the service accepted, and whether that was an earlier one.
+
+        Raises OutcomeUnknownError when nobody knows whether it was accepted, and the service's refusal otherwise.
+        A refusal because of the limit is repeated for ``patience_seconds``.
+        """
+        click = _Click(self, request, plan, patience_seconds, report)
+        task = self.background.start(click.run())
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            click.abandoned.set()
+            raise
+
+
+class _Click:
+    """One attempt of a user to get a run, from the claim to the row in the ledger."""
+
+    def __init__(
+        self,
+        submitter: Submitter,
+        request: SeedreamRequest,
+        plan: RunPlan,
+        patience_seconds: float,
+        report: Callable[[Progress], None],
+    ) -> None:
+        self._submitter = submitter
+        self._ledger = submitter.ledger
+        self._call = submitter.background.call
+        self._request = request
+        self._plan = plan
+        self._patience_seconds = patience_seconds
+        self._report = report
+        self._owner = uuid4().hex
+        self.abandoned = asyncio.Event()
+
+    async def run(self) -> tuple[RunRecord, bool]:
+        claim = await self._claim()
+        if claim.kind in (ClaimKind.WATCH, ClaimKind.DONE):
+            return claim.record, True
+        async with self._lease(claim.record):
+            return await self._send(claim.record), False
+
+    async def _claim(self) -> Claim:
+        """Wait while another node or another process is submitting the very same run."""
+        while True:
+            claim = await self._call(self._ledger.claim, self._plan, self._owner, LEASE_SECONDS)
+            if claim.kind is not ClaimKind.WAIT:
+                return claim
+            self._tell("another node is submitting the same run")
+            await self._pause(OTHER_SUBMITTER_PAUSE_SECONDS)
+
+    async def _send(self, record: RunRecord) -> RunRecord:
+        body = protocol.submit_body(self._request, record.reference_urls, record.task_name)
+        if protocol.body_hash(body) != record.body_hash:
+            await self._call(self._ledger.outcome_unknown, record)
+            raise _not_identical()
+        attempts = self._submitter.client.policy.submitting(self._patience_seconds, self._pause, self._on_refused)
+        try:
+            submission = await attempts(self._attempt, body, record)
+        except OutcomeUnknownError:
+            await self._call(self._ledger.outcome_unknown, record)
+            raise
+        except (WeShopError, _AbandonedError) as error:
+            await self._give_back(record, error)
+            raise
+        return await self._call(self._ledger.accepted, record, submission.execution_id, submission.charge)
+
+    async def _attempt(self, body: bytes, record: RunRecord) -> Submission:
+        if self.abandoned.is_set():
+            raise _AbandonedError
+        self._tell()
+        limit = self._submitter.limit
+        epoch = limit.epoch
+        try:
+            submission = await self._submitter.client.submit(body, record.idempotency_key)
+        except LimitReachedError:
+            limit.refused(epoch)
+            raise
+        limit.accepted(epoch)
+        return submission
+
+    async def _give_back(self, record: RunRecord, error: Exception) -> None:
+        """Write down that this click certainly created nothing."""
+        await self._call(self._ledger.refused, record)
+        if isinstance(error, InvalidRequestError) and record.reference_urls:
+            # A remembered upload may have expired at the service; forgetting it costs one more upload at the most.
+            await self._call(self._ledger.forget_uploads, record.reference_urls, record.scope)
+            self._submitter.upload_generation += 1
+
+    @contextlib.asynccontextmanager
+    async def _lease(self, record: RunRecord) -> AsyncIterator[None]:
+        """Tell other processes, every now and then, that somebody is still at work on this row."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(LEASE_RENEWAL_SECONDS)
+                await self._call(self._ledger.renew, record, LEASE_SECONDS)
+
+        heartbeat = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            heartbeat.cancel()
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, unless and until nobody waits any more."""
+        try:
+            await asyncio.wait_for(self.abandoned.wait(), seconds)
+        except asyncio.TimeoutError:
+            return
+        raise _AbandonedError
+
+    def _on_refused(self, error: BaseException, wait_seconds: float) -> None:
+        if isinstance(error, LimitReachedError):
+            self._tell(f"WeShop takes no more runs at the moment, next attempt in {wait_seconds:.0f} s")
+        else:
+            self._tell(f"no connection, next attempt in {wait_seconds:.0f} s")
+
+    def _tell(self, note: str = "") -> None:
+        if not self.abandoned.is_set():
+            self._report(Progress(Phase.SUBMITTING, total=self._request.batch_count, note=note))
+
+
+def _not_identical() -> OutcomeUnknownError:
+    return OutcomeUnknownError(
+        "An earlier submission of this run got no answer, and it cannot be repeated identically any more (the pack "
+        "was updated in between). To be on the safe side nothing was sent. Look at your runs on the WeShop site; "
+        "a new seed makes a new run."
+    )

@@ -1,0 +1,90 @@
+"""Bring pictures to the service, each distinct one once."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from .background import gather_or_cancel
+from .models import Reference, References
+from .progress import Phase, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from .background import Background
+    from .client import WeShopClient
+    from .ledger import Ledger
+    from .limits import AdaptiveLimit
+    from .models import Picture
+
+
+@dataclass(frozen=True)
+class PictureSource:
+    """A picture that is encoded only when it has to be uploaded; ``content_hash`` identifies it before that.
+
+    Both are called when their turn comes, because they take a while. ``width`` and ``height`` are the pixels of the
+    original.
+    """
+
+    content_hash: Callable[[], Awaitable[str]]
+    width: int
+    height: int
+    encode: Callable[[], Awaitable[Picture]]
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """References in the order of their sources, and what had to be changed about the pictures, as sentences."""
+
+    references: References
+    notes: tuple[str, ...] = ()
+
+
+class Uploader:
+    """Encodes and uploads side by side: while one picture is on its way the next is being encoded."""
+
+    def __init__(
+        self, client: WeShopClient, ledger: Ledger, background: Background, limit: AdaptiveLimit, scope: str
+    ) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._call = background.call
+        self._limit = limit
+        self._scope = scope
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def upload(self, sources: Sequence[PictureSource], report: Callable[[Progress], None]) -> Uploaded:
+        """Upload what the service does not have yet."""
+        done = 0
+
+        async def one(number: int, source: PictureSource) -> tuple[Reference, str]:
+            nonlocal done
+            reference, note = await self._upload_once(source)
+            done += 1
+            report(Progress(Phase.UPLOADING, done=done, total=len(sources)))
+            return reference, f"image {number}: {note}" if note else ""
+
+        report(Progress(Phase.UPLOADING, total=len(sources)))
+        pairs = await gather_or_cancel([one(number, source) for number, source in enumerate(sources, start=1)])
+        references = References(tuple(reference for reference, _ in pairs))
+        return Uploaded(references, tuple(note for _, note in pairs if note))
+
+    async def _upload_once(self, source: PictureSource) -> tuple[Reference, str]:
+        content_hash = await source.content_hash()
+        lock = self._locks.setdefault(content_hash, asyncio.Lock())
+        async with lock:
+            url, note = await self._known_or_new(content_hash, source)
+        return Reference(url, source.width, source.height, content_hash), note
+
+    async def _known_or_new(self, content_hash: str, source: PictureSource) -> tuple[str, str]:
+        known = await self._call(self._ledger.upload_url, content_hash, self._scope)
+        if known:
+            return known, ""
+        async with self._limit.slot():
+            picture = await source.encode()
+            url = await self._client.upload(picture)
+        await self._call(self._ledger.remember_upload, content_hash, self._scope, url)
+        return url, picture.note

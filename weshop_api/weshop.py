@@ -1,0 +1,255 @@
+"""The whole library behind one object: upload, generate, bring back, load.
+
+What costs points passes through the ledger, and what the ledger knows is never bought again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from . import protocol
+from .background import Background
+from .client import WeShopClient
+from .delivering import Deliverer
+from .errors import InvalidRequestError, NotFoundError, RunFailedError
+from .ledger import Ledger, RunPlan, RunState
+from .limits import AdaptiveLimit
+from .models import RunStatus
+from .progress import Phase, Progress, silent
+from .seedream import Run
+from .spool import Spool
+from .submitting import Submitter
+from .uploading import Uploader
+from .watching import Watch, watch
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from .ledger import RunRecord
+    from .models import Estimate, Execution
+    from .seedream import SeedreamRequest
+    from .uploading import PictureSource, Uploaded
+    from .watching import Ending
+
+    Report = Callable[[Progress], None]
+
+DEFAULT_TIMEOUT_SECONDS = 15 * 60.0
+DRAIN_SECONDS = 5.0
+MAX_RUNS_VARIABLE = "WESHOP_MAX_RUNS"
+MOST_RUNS = 1000
+log = logging.getLogger("weshop")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much goes on at once in this process. ``runs`` is where the adaptive limit starts."""
+
+    runs: int = 4
+    uploads: int = 4
+    downloads: int = 8
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Limits:
+        """The usual limits, with the number of runs from WESHOP_MAX_RUNS. Raises InvalidRequestError."""
+        text = environ.get(MAX_RUNS_VARIABLE, "").strip()
+        if not text:
+            return cls()
+        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_RUNS):
+            raise InvalidRequestError(
+                f"The environment variable {MAX_RUNS_VARIABLE} must be a whole number from 1 to {MOST_RUNS}."
+            )
+        return cls(runs=int(text))
+
+
+class WeShop:
+    """The service for people: what costs points happens once, and what was paid for can be had again.
+
+    ``client`` None connects as the environment says. ``folder`` is where the ledger and the pictures that wait for
+    their delivery are kept; None keeps them nowhere.
+    Every method raises only members of the error tree in ``errors``. Use it from one event loop, and close it.
+    """
+
+    def __init__(
+        self, client: WeShopClient | None = None, folder: Path | None = None, limits: Limits | None = None
+    ) -> None:
+        self.client = client = client or WeShopClient.from_environment()
+        limits = limits or Limits()
+        scope = client.scope
+        self.ledger = Ledger(folder / "ledger.sqlite3" if folder else None, warn=log.warning)
+        self._scope = scope
+        self._background = Background()
+        self._runs = AdaptiveLimit(limits.runs)
+        spool = Spool(folder / "undelivered" if folder else None, warn=log.warning)
+        self._submitter = Submitter(client, self.ledger, self._background, self._runs)
+        self._uploader = Uploader(client, self.ledger, self._background, AdaptiveLimit(limits.uploads), scope)
+        self._deliverer = Deliverer(
+            client, self.ledger, spool, self._background, AdaptiveLimit(limits.downloads), scope
+        )
+
+    @property
+    def upload_generation(self) -> int:
+        """Grows when remembered uploads turned out to be gone."""
+        return self._submitter.upload_generation
+
+    async def __aenter__(self) -> WeShop:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Complete what is being written down, then close the connections."""
+        await self._background.drain(DRAIN_SECONDS)
+        await self.client.aclose()
+
+    async def upload(self, sources: Sequence[PictureSource], report: Report = silent) -> Uploaded:
+        """Make references of pictures. One that the service has already is not sent again."""
+        return await self._uploader.upload(sources, report)
+
+    async def estimate(self, request: SeedreamRequest) -> Estimate | None:
+        """What the service expects ``request`` to cost, None where it offers no estimates. Costs nothing itself."""
+        request.check()
+        body = protocol.submit_body(request, request.references.urls, request.task_name)
+        return await self.client.estimate(body)
+
+    async def generate(
+        self,
+        request: SeedreamRequest,
+        seed: int = 0,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        report: Report = silent,
+    ) -> Run:
+        """The finished run of this request and seed: the one that exists already, or a new one.
+
+        Raises InvalidRequestError before anything is sent when the model does not offer what is asked for,
+        OutcomeUnknownError when nobody knows whether the service accepted the run, RunTimeoutError when it is still
+        going after ``timeout_seconds``, RunFailedError when it ended without a usable picture.
+        """
+        request.check()
+        plan = self._plan(request, seed)
+        known = await self._background.call(self.ledger.current, plan)
+        if known and known.execution_id:
+            return await self._conclude(known, request, timeout_seconds, report, is_reused=True)
+        async with self._runs.slot(on_wait=lambda ahead: report(Progress(Phase.WAITING_FOR_SLOT, ahead=ahead))):
+            record, is_reused = await self._submitter.submit(request, plan, timeout_seconds, report)
+            return await self._conclude(record, request, timeout_seconds, report, is_reused=is_reused)
+
+    async def fetch(
+        self, execution_id: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS, report: Report = silent
+    ) -> Run:
+        """Bring back a run of the account by its id, from the ledger or from the service.
+
+        A run that is still going is waited for. A failed run is brought back too when it has usable pictures.
+        """
+        execution_id = protocol.check_execution_id(execution_id)
+        record = await self._background.call(self.ledger.find_run, execution_id, self._scope)
+        record = record or await self._adopt(execution_id)
+        return await self._conclude(record, None, timeout_seconds, report, is_reused=True)
+
+    async def load(
+        self, run: Run, deliver: Callable[[int, bytes], Awaitable[None]], report: Report = silent
+    ) -> None:
+        """Call ``deliver(index, data)`` once for each usable picture of ``run``, in any order, counting from 0.
+
+        Raises DownloadError that names the pictures which could not be had; the others are kept, and the next call
+        fetches only what is missing.
+        """
+        await self._deliverer.load(run, deliver, report)
+
+    def _plan(self, request: SeedreamRequest, seed: int) -> RunPlan:
+        urls = request.references.urls
+        return RunPlan(
+            fingerprint=protocol.fingerprint(request, seed),
+            scope=self._scope,
+            body_hash=protocol.body_hash(protocol.submit_body(request, urls, request.task_name)),
+            reference_urls=urls,
+            model=request.model.name,
+            image_size=request.image_size,
+            aspect_ratio=request.aspect_ratio,
+            batch_count=request.batch_count,
+            task_name=request.task_name,
+        )
+
+    async def _adopt(self, execution_id: str) -> RunRecord:
+        """Take a run into the ledger that was not submitted from here, once the service says that it exists."""
+        try:
+            await self.client.read(execution_id)
+        except NotFoundError as error:
+            error.add(f"The id asked for was {execution_id}. Check it, and that the API key belongs to its account.")
+            raise
+        return await self._background.call(self.ledger.adopt, execution_id, self._scope)
+
+    async def _conclude(
+        self,
+        record: RunRecord,
+        request: SeedreamRequest | None,
+        timeout_seconds: float,
+        report: Report,
+        *,
+        is_reused: bool,
+    ) -> Run:
+        """Follow an accepted run to its end, unless the ledger knows the end already."""
+        if record.state is not RunState.SUCCESS:
+            ending = await self._watch(record, timeout_seconds, report)
+            execution = ending.execution
+            if request is None and execution.status is not RunStatus.SUCCESS and execution.usable:
+                # Somebody asks for this very run: what it has is handed out, and it stays a failed one.
+                return _run(replace(record, results=execution.results), request, execution.status, is_reused=True)
+            record = await self._settle(record, ending)
+        run = _run(record, request, RunStatus.SUCCESS, is_reused=is_reused)
+        log.info("%s", _summary(record, run))
+        return run
+
+    async def _watch(self, record: RunRecord, timeout_seconds: float, report: Report) -> Ending:
+        known = await self._background.call(self.ledger.durations_seconds, record)
+        what = Watch(
+            execution_id=record.execution_id,
+            timeout_seconds=timeout_seconds,
+            age_seconds=max(0.0, time.time() - record.submitted_at),
+            known_durations_seconds=known[::-1],
+            batch_count=record.batch_count,
+        )
+        return await watch(self.client, what, report)
+
+    async def _settle(self, record: RunRecord, ending: Ending) -> RunRecord:
+        """Write down how the run ended. Raises RunFailedError when that is without a usable picture."""
+        execution, seconds = ending.execution, ending.seconds
+        if execution.status is RunStatus.SUCCESS and execution.usable:
+            return await self._background.call(self.ledger.finished, record, execution.results, seconds=seconds)
+        await self._background.call(self.ledger.failed, record, seconds=seconds)
+        raise _failure(execution)
+
+
+def _run(record: RunRecord, request: SeedreamRequest | None, status: RunStatus, *, is_reused: bool) -> Run:
+    clock = time.strftime("%H:%M", time.localtime(record.submitted_at)) if is_reused else ""
+    return Run(record.execution_id, status, record.results, request, record.charge, record.seconds, clock)
+
+
+def _failure(execution: Execution) -> RunFailedError:
+    ended = f"Run {execution.execution_id} ended with the status {execution.status_text} "
+    if execution.usable:
+        return RunFailedError(
+            f"{ended}after {len(execution.usable)} pictures. WeShop Load Result brings those back by the execution id. "
+            "Queueing the same request again makes a new run.",
+            execution_id=execution.execution_id,
+        )
+    return RunFailedError(
+        f"{ended}and without a usable picture. WeShop gives no reason; prompts and references that its content check "
+        "refuses end this way. Change them, or queue again as they are to make a new run.",
+        execution_id=execution.execution_id,
+    )
+
+
+def _summary(record: RunRecord, run: Run) -> str:
+    """One line about a run for the log: id, model, size, seconds, points."""
+    parts = [f"run {run.execution_id}", record.model, record.image_size]
+    parts += [f"{len(run.usable)} pictures"]
+    parts += [f"{run.seconds:.1f} s"] if run.seconds is not None else []
+    parts += [f"{run.charge.charged_points:g} points"] if run.charge.charged_points is not None else []
+    parts += [f"reused from {run.reused_from}"] if run.reused_from else []
+    return ", ".join(part for part in parts if part)
