@@ -15,7 +15,7 @@ from pathlib import Path
 from . import ledger_records as rules
 from .ledger_file import StorageSettings
 from .ledger_records import OPEN_STATES, Claim, ClaimKind, RunPlan, RunRecord, RunState
-from .ledger_schema import insert, put, restore, select, text
+from .ledger_schema import insert, put, restore, same_run, select, text
 from .ledger_storage import Storage
 from .models import Charge, Reference, Result
 
@@ -118,7 +118,12 @@ class Ledger:
             if current.execution_id not in ("", text(execution_id)):
                 _adopt(connection, rules.adopted(execution_id, record.scope, self._clock()))
                 return current, True
-            return put(connection, rules.accepted(current, execution_id, charge), row), False
+            after = rules.accepted(current, execution_id, charge)
+            brought_back = same_run(connection, rules.adopted(execution_id, record.scope, self._clock()))
+            if brought_back is not None:
+                connection.execute("DELETE FROM runs WHERE id = ?", (brought_back[0],))
+                after = rules.joined(after, brought_back[1])
+            return put(connection, after, row), False
 
         stored, is_second = self._storage.write(complete)
         if is_second:

@@ -207,6 +207,19 @@ def accepted(record: RunRecord, execution_id: str, charge: Charge) -> RunRecord:
     )
 
 
+def joined(record: RunRecord, brought_back: RunRecord) -> RunRecord:
+    """A run that was brought back by its id before its own submission learned that id."""
+    if brought_back.state is RunState.RUNNING:
+        return record
+    return replace(
+        record,
+        state=brought_back.state,
+        results=brought_back.results,
+        finished_at=brought_back.finished_at,
+        delivered=brought_back.delivered,
+    )
+
+
 def finished(record: RunRecord, results: tuple[Result, ...], now: float, seconds: float | None) -> RunRecord:
     """The run succeeded. Fresh URLs replace older ones; the time of the first finding stays."""
     if not record.execution_id:
