@@ -191,7 +191,7 @@ def _host_name(written: str) -> str:
     if written.startswith("["):
         numeric = _ip_address(written[1:-1])
         return str(numeric) if numeric is not None else ""
-    host = unicodedata.normalize("NFKC", written).lower()
+    host = unicodedata.normalize("NFKC", written[: MAX_HOST_LENGTH + 1]).lower()
     if not host.isascii():
         try:
             host = host.encode("idna").decode("ascii")

@@ -206,15 +206,16 @@ def _private_content(path: Path) -> bytes | KeyState | None:
         return None
     except OSError as error:
         return _broken(f"cannot be opened: {error.strerror}.")
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         # Modes are taken from what was opened, so a link is judged by its target and cannot be swapped in between.
         exposure = _exposure(os.fstat(descriptor), path)
         if exposure:
             return _broken(exposure)
-        try:
-            content = file.read(MAX_KEY_FILE_BYTES + 1)
-        except OSError as error:
-            return _broken(f"cannot be read: {error.strerror}.")
+        content = os.read(descriptor, MAX_KEY_FILE_BYTES + 1)
+    except OSError as error:
+        return _broken(f"cannot be read: {error.strerror}.")
+    finally:
+        os.close(descriptor)
     return content if len(content) <= MAX_KEY_FILE_BYTES else _broken("is too large to be a key file.")
 
 
@@ -235,7 +236,7 @@ def _written(path: Path, key: ApiKey) -> str:
     """Write the file and put it in place in one step; returns why that failed, or nothing."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.parent.chmod(0o700)
         try:
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -5,7 +5,9 @@ What leaves these sessions is an ``Answer`` of any status, or an error of this l
 
 from __future__ import annotations
 
+import re
 import zlib
+from contextlib import aclosing
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from io import BytesIO
@@ -17,19 +19,11 @@ import httpx
 from .addresses import path_complaint, shown, url_complaint
 from .errors import ForbiddenAddressError, ForbiddenDestinationError, NoAnswerError, UnreadableReplyError
 from .models import Answer
-from .transport import (
-    CONNECT_SECONDS,
-    FRESH_CONNECTION,
-    Network,
-    Pools,
-    PoolTransport,
-    PublicBackend,
-    ServiceTransport,
-    within,
-)
+from .network import CONNECT_SECONDS, Network, Pools, PublicBackend, within
+from .transport import FRESH_CONNECTION, PoolTransport, ServiceTransport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from .credentials import ApiKey, Service
     from .models import Picture
@@ -43,6 +37,7 @@ NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 # Nothing here is worth compressing, and what is not compressed cannot expand beyond its bound.
 _CLIENT_HEADERS = {"User-Agent": "weshop-seedream", "Accept": "*/*", "Accept-Encoding": "identity"}
+_LENGTH = re.compile(r"[0-9]{1,15}", re.ASCII)
 _REDIRECTS = (301, 302, 303, 307, 308)
 _EXTENSIONS = MappingProxyType({"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"})
 
@@ -78,7 +73,7 @@ class ApiSession:
         network = network or Network()
         self._service = service
         self._timeouts = timeouts
-        self._transport = ServiceTransport(Pools(network, network.backend), service, key)
+        self._transport = ServiceTransport(Pools(network), service, key)
         self._client = _client(self._transport, timeouts, timeouts.idle_seconds)
 
     async def send(
@@ -174,7 +169,11 @@ class DownloadSession:
         complaint = url_complaint(url, loopback_allowed=self._loopback_allowed)
         if complaint:
             raise ForbiddenAddressError(f"The picture at {shown(url)} was not fetched: {complaint}.")
-        return self._client.build_request("GET", url)
+        try:
+            return self._client.build_request("GET", url)
+        except httpx.InvalidURL:
+            complaint = "its host name is not valid"
+        raise ForbiddenAddressError(f"The picture at {shown(url)} was not fetched: {complaint}.")
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -209,7 +208,7 @@ def _answer(response: httpx.Response, body: bytes, masked: Callable[[bytes], byt
 def _redirected(response: httpx.Response) -> str:
     try:
         return str(response.request.url.join(response.headers.get("Location", "")))
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, ValueError):
         return ""
 
 
@@ -218,29 +217,32 @@ async def _body(
 ) -> bytes:
     """The whole body in one buffer, which is never copied. Raises UnreadableReplyError beyond the bound."""
     declared = response.headers.get("Content-Length", "")
-    expected = int(declared) if declared.isdecimal() else None
+    expected = int(declared) if _LENGTH.fullmatch(declared) else None
     if expected is not None and expected > max_bytes:
         raise _too_large(response, max_bytes, "Content-Length")
     buffer = BytesIO()
-    async for part in _decoded(response, max_bytes):
-        if buffer.tell() + len(part) > max_bytes:
-            raise _too_large(response, max_bytes, "body")
-        buffer.write(part)
-        if on_bytes is not None:
-            on_bytes(buffer.tell(), expected)
+    async with aclosing(_decoded(response, max_bytes)) as parts:
+        async for part in parts:
+            if buffer.tell() + len(part) > max_bytes:
+                raise _too_large(response, max_bytes, "body")
+            buffer.write(part)
+            if on_bytes is not None:
+                on_bytes(buffer.tell(), expected)
     return buffer.getvalue()
 
 
 async def _beginning(response: httpx.Response, max_bytes: int) -> bytes:
+    """As much of a body as an error message can need."""
     body = bytearray()
-    async for part in response.aiter_raw():
-        body += part
-        if len(body) >= max_bytes:
-            break
+    async with aclosing(_decoded(response, max_bytes)) as parts:
+        async for part in parts:
+            body += part
+            if len(body) >= max_bytes:
+                break
     return bytes(body[:max_bytes])
 
 
-async def _decoded(response: httpx.Response, max_bytes: int) -> AsyncIterator[bytes]:
+async def _decoded(response: httpx.Response, max_bytes: int) -> AsyncGenerator[bytes, None]:
     """The parts of the body; gzip from a server that compresses unasked is undone, each part within the bound."""
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding in ("", "identity"):

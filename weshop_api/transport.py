@@ -1,221 +1,34 @@
-"""Under the HTTP layer: which way bytes go out, which addresses they may reach, and the one line that reads the key.
+"""Under the HTTP layer: the one line that reads the key, and what becomes of failures.
 
 httpx.AsyncClient          sees neither the key nor an exception of httpcore
 `-- PoolTransport          turns every failure into an error of this library and cuts its traceback
     `-- ServiceTransport   adds the key, and only to a request for the service itself
-        `-- Pools          one httpcore pool for each way out: direct or a proxy, kept or fresh connections
-            `-- PublicBackend   (downloads) resolves names, checks every address, connects to what it checked
 """
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
-import urllib.request
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import certifi
 import httpcore
 import httpx
 
-from .addresses import DEFAULT_PORTS, is_loopback, is_loopback_host, is_public, path_complaint
-from .errors import (
-    CredentialsError,
-    ForbiddenAddressError,
-    ForbiddenDestinationError,
-    NoAnswerError,
-    NotSentError,
-    WeShopError,
-)
+from .addresses import DEFAULT_PORTS, path_complaint
+from .errors import CredentialsError, ForbiddenDestinationError, NoAnswerError, NotSentError, WeShopError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from .credentials import ApiKey, Service
-
-CONNECT_SECONDS = 10.0
-MAX_CONNECTIONS = 32
-KEEP_ALIVE_SECONDS = 15.0
-NEXT_ADDRESS_AFTER_SECONDS = 0.25
-MAX_ADDRESSES = 8
+    from .network import Pools
 
 # Set by ApiSession on requests that must not meet a connection which the service is just closing.
 FRESH_CONNECTION = "fresh_connection"
 
-T = TypeVar("T")
+MAX_CAUSES = 20
 
-
-async def resolve_by_system(host: str, port: int) -> Sequence[str]:
-    """Numeric addresses of a host, best first. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
-def proxy_of_system(scheme: str, host: str) -> str:
-    """The proxy that the environment or the system names for a host, as a URL; empty for none."""
-    if urllib.request.proxy_bypass(host):
-        return ""
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(scheme) or proxies.get("all", "")
-    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
-
-
-def system_certificates() -> ssl.SSLContext:
-    """What this system trusts (SSL_CERT_FILE and SSL_CERT_DIR included), and the public authorities of certifi."""
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    return context
-
-
-@dataclass(frozen=True)
-class Network:
-    """How this machine reaches others. The defaults are the system's own ways."""
-
-    backend: httpcore.AsyncNetworkBackend = field(default_factory=httpcore.AnyIOBackend)
-    resolve: Callable[[str, int], Awaitable[Sequence[str]]] = resolve_by_system
-    proxy_for: Callable[[str, str], str] = proxy_of_system
-    certificates: Callable[[], ssl.SSLContext] = system_certificates
-
-
-async def within(seconds: float, work: Awaitable[T], late: Callable[[], Exception]) -> T:
-    """Wait for ``work`` at most so long, then cancel it and raise ``late()``.
-
-    asyncio.wait_for may swallow a cancellation that arrives together with the result (up to Python 3.11).
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        done, _ = await asyncio.wait({task}, timeout=seconds)
-    except asyncio.CancelledError:
-        await _stopped(task)
-        raise
-    if not done and await _stopped(task):
-        raise late()
-    return task.result()
-
-
-async def _stopped(task: asyncio.Future[T]) -> bool:
-    """Cancel a task and wait for its end; whether it really ended as cancelled."""
-    task.cancel()
-    await asyncio.wait({task})
-    return task.cancelled() or task.exception() is not None
-
-
-class PublicBackend(httpcore.AsyncNetworkBackend):
-    """Connects to public addresses only, and to exactly the addresses that were checked."""
-
-    def __init__(self, network: Network, *, loopback_allowed: bool) -> None:
-        self._network = network
-        self._loopback_allowed = loopback_allowed
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Resolve, refuse when any address is not public, connect to the first address that answers."""
-
-        async def connect(address: str) -> httpcore.AsyncNetworkStream:
-            return await self._network.backend.connect_tcp(address, port, timeout, local_address, socket_options)
-
-        async def connect_to_any() -> httpcore.AsyncNetworkStream:
-            addresses = await self._network.resolve(host, port)
-            self._check(host, addresses)
-            return await _first_to_connect(connect, addresses[:MAX_ADDRESSES])
-
-        return await within(timeout or CONNECT_SECONDS, connect_to_any(), httpcore.ConnectTimeout)
-
-    def _check(self, host: str, addresses: Sequence[str]) -> None:
-        acceptable = is_loopback if self._loopback_allowed and is_loopback_host(host) else is_public
-        if not all(acceptable(address) for address in addresses):
-            raise ForbiddenAddressError(
-                f"The picture at {host} was not fetched, because this name leads to a private or reserved address. "
-                "If that is a mistake of this network, check its DNS settings."
-            )
-
-
-async def _first_to_connect(
-    connect: Callable[[str], Awaitable[httpcore.AsyncNetworkStream]], addresses: Sequence[str]
-) -> httpcore.AsyncNetworkStream:
-    """Try the addresses one after the other, a little apart; keep the first stream and end the other attempts."""
-    queue = list(addresses)
-    running: set[asyncio.Future[httpcore.AsyncNetworkStream]] = set()
-    failure: BaseException = OSError("no address")
-    try:
-        while queue or running:
-            if queue:
-                running.add(asyncio.ensure_future(connect(queue.pop(0))))
-            pause = NEXT_ADDRESS_AFTER_SECONDS if queue else None
-            done, _ = await asyncio.wait(running, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-            for attempt in done:
-                running.discard(attempt)
-                failure = attempt.exception() or failure
-                if attempt.exception() is None:
-                    return attempt.result()
-    finally:
-        for attempt in running:
-            attempt.cancel()
-        for outcome in await asyncio.gather(*running, return_exceptions=True):
-            if isinstance(outcome, httpcore.AsyncNetworkStream):
-                await outcome.aclose()
-    raise failure
-
-
-class Pools:
-    """One httpcore pool for each way out, made when first needed, so that a changed proxy setting counts at once."""
-
-    def __init__(self, network: Network, backend: httpcore.AsyncNetworkBackend) -> None:
-        self._network = network
-        self._backend = backend
-        self._certificates: ssl.SSLContext | None = None
-        self._pools: dict[tuple[str, bool], httpcore.AsyncConnectionPool] = {}
-
-    def proxy(self, url: httpx.URL) -> str:
-        """The proxy on the way to a URL. This machine is never reached through one."""
-        return "" if is_loopback_host(url.host) else self._network.proxy_for(url.scheme, url.host)
-
-    def pool(self, url: httpx.URL, *, fresh: bool) -> httpcore.AsyncConnectionPool:
-        """The pool for a URL. A fresh one keeps no connection, so every request gets its own."""
-        way = (self.proxy(url), fresh)
-        if way not in self._pools:
-            self._pools[way] = self._made(*way)
-        return self._pools[way]
-
-    def _made(self, proxy: str, fresh: bool) -> httpcore.AsyncConnectionPool:  # noqa: FBT001 - one call, above
-        if self._certificates is None:
-            self._certificates = self._network.certificates()
-        kept = 0 if fresh else MAX_CONNECTIONS
-        if not proxy:
-            return httpcore.AsyncConnectionPool(
-                ssl_context=self._certificates,
-                max_connections=MAX_CONNECTIONS,
-                max_keepalive_connections=kept,
-                keepalive_expiry=KEEP_ALIVE_SECONDS,
-                network_backend=self._backend,
-            )
-        # The proxy itself may well be in the local network, and it resolves names for itself.
-        url = httpx.Proxy(proxy)
-        return httpcore.AsyncHTTPProxy(
-            proxy_url=httpcore.URL(
-                scheme=url.url.raw_scheme, host=url.url.raw_host, port=url.url.port, target=url.url.raw_path
-            ),
-            proxy_auth=url.raw_auth,
-            proxy_ssl_context=self._certificates if url.url.scheme == "https" else None,
-            ssl_context=self._certificates,
-            max_connections=MAX_CONNECTIONS,
-            max_keepalive_connections=kept,
-            keepalive_expiry=KEEP_ALIVE_SECONDS,
-            network_backend=self._network.backend,
-        )
-
-    async def aclose(self) -> None:
-        """Close every connection."""
-        for pool in self._pools.values():
-            await pool.aclose()
+_OWN_HEADERS = frozenset({b"host", b"authorization", b"proxy-authorization", b"cookie"})
 
 
 class PoolTransport(httpx.AsyncBaseTransport):
@@ -225,7 +38,7 @@ class PoolTransport(httpx.AsyncBaseTransport):
         self._pools = pools
 
     def headers(self, request: httpx.Request) -> list[tuple[bytes, bytes]]:
-        """What really goes out. Whoever asks for a request to be sent has no say in who it is sent as."""
+        """The headers that really go out: what a request says about its destination and its sender is replaced."""
         asked = ((name, value) for name, value in request.headers.raw if name.lower() not in _OWN_HEADERS)
         return [(b"Host", request.url.netloc), *asked]
 
@@ -240,8 +53,8 @@ class PoolTransport(httpx.AsyncBaseTransport):
 
     async def _exchange(self, request: httpx.Request, journey: _Journey) -> httpx.Response:
         url = request.url
-        pool = self._pools.pool(url, fresh=bool(request.extensions.get(FRESH_CONNECTION)))
-        journey.proxy = self._pools.proxy(url)
+        way = self._pools.way(url, fresh=bool(request.extensions.get(FRESH_CONNECTION)))
+        journey.way = way.description
         sent = httpcore.Request(
             request.method,
             httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
@@ -250,7 +63,7 @@ class PoolTransport(httpx.AsyncBaseTransport):
             extensions={"timeout": request.extensions.get("timeout", {}), "trace": journey.trace},
         )
         try:
-            reply = await pool.handle_async_request(sent)
+            reply = await way.pool.handle_async_request(sent)
         finally:
             sent.headers.clear()  # the response and later exceptions refer to this object
         return httpx.Response(reply.status, headers=reply.headers, stream=_Body(reply, journey))
@@ -258,9 +71,6 @@ class PoolTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close every connection."""
         await self._pools.aclose()
-
-
-_OWN_HEADERS = (b"host", b"authorization", b"proxy-authorization", b"cookie")
 
 
 class ServiceTransport(PoolTransport):
@@ -332,7 +142,7 @@ class _Journey:
 
     def __init__(self, host: str) -> None:
         self.host = host
-        self.proxy = ""
+        self.way = ""
         self.begun = False
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
@@ -356,10 +166,10 @@ class _Journey:
         )
 
     def _not_sent(self, error: Exception) -> str:
-        return f"No connection to {self.host} came about, so nothing was sent: {self._reason(error)}"
+        return f"No connection to {self.host} came about{self.way}, so nothing was sent: {self._reason(error)}"
 
     def _reason(self, error: Exception) -> str:
-        causes = tuple(_causes(error))
+        causes = _causes(error)
         for kind, reason in _REASONS:
             cause = next((cause for cause in causes if isinstance(cause, kind)), None)
             if cause is not None:
@@ -393,8 +203,9 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    step: BaseException | None = error
-    while step is not None:
-        yield step
-        step = step.__cause__ or step.__context__
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error and what led to it. httpcore cuts ``__cause__`` on the way, but leaves ``__context__``."""
+    causes = [error]
+    while len(causes) < MAX_CAUSES and (further := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(further)
+    return causes
