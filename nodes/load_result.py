@@ -77,12 +77,11 @@ class WeShopLoadResult(io.ComfyNode):
             )
         batch = images.PictureBatch(len(run.usable), when_sizes_differ)
         try:
-            await host.follow(partial(_load, run, batch))
+            pictures = await host.follow(partial(_load, run, batch))
         except BaseException:
             # Decoding goes on in threads that nobody can stop from outside.
             batch.cancel()
             raise
-        pictures = batch.finish()
         await host.show_text(_summary(run))
         return io.NodeOutput(pictures.images, list(pictures.image_list), list(run.urls))
 
@@ -93,8 +92,9 @@ async def _fetch(execution_id: str, weshop: WeShop, report: Callable[[Progress],
 
 async def _load(
     run: Run, batch: images.PictureBatch, weshop: WeShop, report: Callable[[Progress], None]
-) -> None:
+) -> images.Pictures:
     await weshop.load(run, partial(host.in_picture_thread, batch.add), report)
+    return await host.in_picture_thread(batch.finish)
 
 
 def _summary(run: Run) -> str:

@@ -120,9 +120,10 @@ def _check_count(count: int) -> None:
 
 
 def _source(picture: torch.Tensor, encoding: images.Encoding) -> PictureSource:
-    height, width = picture.shape[:2]
-    encode = partial(host.in_picture_thread, images.encode, picture, encoding)
-    return PictureSource(partial(host.in_picture_thread, images.content_hash, picture, encoding), width, height, encode)
+    return PictureSource(
+        content_hash=partial(host.in_picture_thread, images.content_hash, picture, encoding),
+        encode=partial(host.in_picture_thread, images.encode, picture, encoding),
+    )
 
 
 def _numbering(references: References, notes: tuple[str, ...]) -> str:

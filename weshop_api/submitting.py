@@ -108,7 +108,7 @@ class _Click:
             raise _not_identical()
         attempts = self._submitter.client.policy.submitting(self._patience_seconds, self._pause, self._on_refused)
         try:
-            submission = await attempts(self._attempt, body, record)
+            submission: Submission = await attempts(self._attempt, body, record)
         except OutcomeUnknownError:
             await self._call(self._ledger.outcome_unknown, record)
             raise
@@ -122,13 +122,12 @@ class _Click:
             raise _AbandonedError
         self._tell()
         limit = self._submitter.limit
-        epoch = limit.epoch
         try:
             submission = await self._submitter.client.submit(body, record.idempotency_key)
         except LimitReachedError:
-            limit.refused(epoch)
+            limit.refused()
             raise
-        limit.accepted(epoch)
+        limit.accepted()
         return submission
 
     async def _give_back(self, record: RunRecord, error: Exception) -> None:

@@ -25,13 +25,10 @@ if TYPE_CHECKING:
 class PictureSource:
     """A picture that is encoded only when it has to be uploaded; ``content_hash`` identifies it before that.
 
-    Both are called when their turn comes, because they take a while. ``width`` and ``height`` are the pixels of the
-    original.
+    Both are called when their turn comes, because they take a while.
     """
 
     content_hash: Callable[[], Awaitable[str]]
-    width: int
-    height: int
     encode: Callable[[], Awaitable[Picture]]
 
 
@@ -76,15 +73,12 @@ class Uploader:
         content_hash = await source.content_hash()
         lock = self._locks.setdefault(content_hash, asyncio.Lock())
         async with lock:
-            url, note = await self._known_or_new(content_hash, source)
-        return Reference(url, source.width, source.height, content_hash), note
-
-    async def _known_or_new(self, content_hash: str, source: PictureSource) -> tuple[str, str]:
-        known = await self._call(self._ledger.upload_url, content_hash, self._scope)
-        if known:
-            return known, ""
-        async with self._limit.slot():
-            picture = await source.encode()
-            url = await self._client.upload(picture)
-        await self._call(self._ledger.remember_upload, content_hash, self._scope, url)
-        return url, picture.note
+            known = await self._call(self._ledger.find_upload, content_hash, self._scope)
+            if known:
+                return known, ""
+            async with self._limit.slot():
+                picture = await source.encode()
+                url = await self._client.upload(picture)
+            reference = Reference(url, picture.width, picture.height, content_hash)
+            await self._call(self._ledger.remember_upload, reference, self._scope)
+            return reference, picture.note

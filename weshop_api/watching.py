@@ -32,14 +32,19 @@ NOT_FOUND_PATIENCE = 3
 
 @dataclass(frozen=True)
 class Watch:
-    """What to follow: ``age_seconds`` is how long ago the run was accepted, ``known_durations_seconds`` how long
-    such runs took lately, ``batch_count`` how many pictures were asked for (0: not known)."""
+    """What to follow.
+
+    ``age_seconds`` is how long ago the run was accepted, ``known_durations_seconds`` how long such runs took lately,
+    ``batch_count`` how many pictures were asked for (0: not known). ``is_new`` says that the run was accepted a moment
+    ago, so that there is no hurry to ask.
+    """
 
     execution_id: str
     timeout_seconds: float
     age_seconds: float = 0.0
     known_durations_seconds: Sequence[float] = ()
     batch_count: int = 0
+    is_new: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,11 +78,13 @@ class _Watcher:
         self._last_error: WeShopError | None = None
 
     async def follow(self) -> Ending:
-        while True:
+        if self._what.is_new:
             await self._pause()
+        while True:
             await self._poll_once()
             if self._last and self._last.status.is_terminal:
                 return Ending(self._last, self._age_seconds() if self._was_going else None)
+            await self._pause()
 
     async def _pause(self) -> None:
         """Wait for the next poll, telling the age once a second meanwhile."""

@@ -132,7 +132,7 @@ class WeShop:
         """
         request.check()
         plan = self._plan(request, seed)
-        known = await self._background.call(self.ledger.current, plan)
+        known = await self._background.call(self.ledger.current, plan.scope, plan.fingerprint)
         if known and known.execution_id:
             return await self._conclude(known, request, timeout_seconds, report, is_reused=True)
         async with self._runs.slot(on_wait=lambda ahead: report(Progress(Phase.WAITING_FOR_SLOT, ahead=ahead))):
@@ -195,7 +195,7 @@ class WeShop:
     ) -> Run:
         """Follow an accepted run to its end, unless the ledger knows the end already."""
         if record.state is not RunState.SUCCESS:
-            ending = await self._watch(record, timeout_seconds, report)
+            ending = await self._watch(record, timeout_seconds, report, is_new=not is_reused)
             execution = ending.execution
             if request is None and execution.status is not RunStatus.SUCCESS and execution.usable:
                 # Somebody asks for this very run: what it has is handed out, and it stays a failed one.
@@ -205,7 +205,7 @@ class WeShop:
         log.info("%s", _summary(record, run))
         return run
 
-    async def _watch(self, record: RunRecord, timeout_seconds: float, report: Report) -> Ending:
+    async def _watch(self, record: RunRecord, timeout_seconds: float, report: Report, *, is_new: bool) -> Ending:
         known = await self._background.call(self.ledger.durations_seconds, record)
         what = Watch(
             execution_id=record.execution_id,
@@ -213,6 +213,7 @@ class WeShop:
             age_seconds=max(0.0, time.time() - record.submitted_at),
             known_durations_seconds=known[::-1],
             batch_count=record.batch_count,
+            is_new=is_new,
         )
         return await watch(self.client, what, report)
 
