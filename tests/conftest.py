@@ -4,7 +4,10 @@ The host imports the whole folder as ONE package, in which `nodes` reaches its n
 import `weshop_api` by itself.  In one test process both have to be the same modules, or an error raised through one
 name would not be caught through the other.  So the folder is importable as `weshop_pack`, and everything below
 `weshop_pack.weshop_api` *is* the top-level `weshop_api`.  Tests write `from weshop_api import ...` for the library and
-`from weshop_pack.nodes import ...` for the nodes, and never `import nodes`: the host has a module of that name.
+`from weshop_pack.nodes import ...` for the nodes.
+
+The nodes import the host's modules, so the real ones of the ComfyUI that `dev.py` found are made importable as soon as
+`weshop_pack.nodes` is asked for, and `import nodes` means the host's module of that name, as it does inside the host.
 """
 
 from __future__ import annotations
@@ -15,11 +18,14 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tools.environment import Environment
 
 ROOT = Path(__file__).resolve().parent.parent
 PACK = "weshop_pack"
@@ -42,7 +48,7 @@ class _SameModule(importlib.abc.Loader):
 
 
 class _PackFinder(importlib.abc.MetaPathFinder):
-    """Find the pack under the name `weshop_pack`, and the library in it under the library's own name."""
+    """Find the pack as `weshop_pack`, the library in it as the library itself, and the host's own `nodes`."""
 
     def find_spec(
         self,
@@ -54,12 +60,34 @@ class _PackFinder(importlib.abc.MetaPathFinder):
             return importlib.util.spec_from_file_location(
                 PACK, ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
             )
+        if fullname == f"{PACK}.nodes":
+            _load_host_settings()
+        if fullname == "nodes":
+            comfyui_folder = Environment.from_variables(os.environ).comfyui_folder
+            return importlib.util.spec_from_file_location("nodes", comfyui_folder / "nodes.py")
         inside_pack = fullname.removeprefix(f"{PACK}.")
         if inside_pack != fullname and inside_pack.split(".")[0] == LIBRARY:
             return importlib.machinery.ModuleSpec(fullname, _SameModule(inside_pack))
         return None
 
 
+def _load_host_settings() -> None:
+    """Make the host's modules importable, set as `--cpu --base-directory <a temporary folder>` would set them.
+
+    They come last in the search, so that nothing of ours is hidden by them.
+    """
+    comfyui_folder = str(Environment.from_variables(os.environ).comfyui_folder)
+    if comfyui_folder not in sys.path:
+        sys.path.append(comfyui_folder)
+        importlib.import_module(
+            "utils.extra_config"
+        )  # First, as in main.py: nodes.py makes `utils` mean another module.
+        arguments = importlib.import_module("comfy.cli_args").args
+        arguments.cpu = True
+        arguments.base_directory = _HOST_FOLDER.name
+
+
+_HOST_FOLDER = tempfile.TemporaryDirectory(prefix="weshop-host-")
 sys.meta_path.insert(0, _PackFinder())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 
 import weshop_pack.weshop_api
 from weshop_pack.weshop_api import errors
@@ -14,7 +13,7 @@ import weshop_api.errors
 def test_the_library_in_the_pack_is_the_library() -> None:
     assert weshop_pack.weshop_api is weshop_api
     assert errors is weshop_api.errors
-    assert sys.modules["weshop_pack.weshop_api.errors"] is sys.modules["weshop_api.errors"]
+    assert importlib.import_module("weshop_pack.weshop_api.errors") is weshop_api.errors
 
 
 def test_the_library_keeps_its_own_name() -> None:
@@ -29,3 +28,9 @@ def test_a_nodes_module_belongs_to_the_pack() -> None:
 
     assert nodes.__name__ == "weshop_pack.nodes"
     assert nodes.__package__ == "weshop_pack.nodes"
+
+
+def test_the_hosts_own_nodes_are_the_hosts() -> None:
+    importlib.import_module("weshop_pack.nodes")
+
+    assert "SaveImage" in importlib.import_module("nodes").NODE_CLASS_MAPPINGS
