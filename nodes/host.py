@@ -37,6 +37,7 @@ LOOK_SECONDS = 0.1
 CLOSING_SECONDS = 6.0
 # Encoding and decoding keep a core busy each; more threads would only cost memory.
 PICTURE_THREADS = 2
+THREAD_NAME = "weshop"
 log = logging.getLogger("weshop")
 
 
@@ -68,8 +69,21 @@ async def follow(work: Callable[[WeShop, Report], Coroutine[Any, Any, T]]) -> T:
 
 
 async def in_picture_thread(function: Callable[..., T], *args: object) -> T:
-    """Run a blocking conversion of pictures off every event loop. To be awaited in the background loop."""
+    """Run a blocking conversion of pictures off every event loop. To be awaited in the background loop.
+
+    A thread cannot be cancelled; give ``function`` an event that makes it stop early, as ``stop_at_exit`` does.
+    """
     return await asyncio.get_running_loop().run_in_executor(_service().pictures, function, *args)
+
+
+@contextlib.contextmanager
+def stop_at_exit() -> Iterator[threading.Event]:
+    """An event that is set when the block is left, so that no thread goes on for a node that has ended."""
+    stop = threading.Event()
+    try:
+        yield stop
+    finally:
+        stop.set()
 
 
 async def show_text(text: str) -> None:
@@ -150,7 +164,8 @@ class _Service:
         self.pictures = ThreadPoolExecutor(PICTURE_THREADS, thread_name_prefix="weshop-pictures")
         self._loop = asyncio.new_event_loop()
         self._weshop: WeShop | None = None
-        threading.Thread(target=self._loop.run_forever, name="weshop", daemon=True).start()
+        threading.Thread(target=self._loop.run_forever, name=THREAD_NAME, daemon=True).start()
+        logging.getLogger("httpx").addFilter(_is_wanted)
 
     @property
     def upload_generation(self) -> int:
@@ -178,6 +193,11 @@ class _Service:
 
             self._weshop = WeShop(folder=_state_folder(), limits=Limits.from_environment())
         return self._weshop
+
+
+def _is_wanted(record: logging.LogRecord) -> bool:
+    """Leave out the line that httpx writes for each of our requests: the log is public, and one line a run is enough."""
+    return record.threadName != THREAD_NAME or log.isEnabledFor(logging.DEBUG)
 
 
 def _state_folder() -> Path:

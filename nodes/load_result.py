@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from comfy_api.latest import io
 
@@ -39,7 +39,7 @@ class WeShopLoadResult(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "when_sizes_differ",
-                    options=list(images.SIZE_POLICIES),
+                    options=list(get_args(images.SizePolicy)),
                     default="pad",
                     tooltip="How pictures of different size become one batch. pad: centred on the largest canvas; "
                     "resize and crop: to the size of the first; error: refuse. image_list is never changed.",
@@ -75,13 +75,9 @@ class WeShopLoadResult(io.ComfyNode):
                 f"Run {run.execution_id} has no usable picture (status {run.status.value}).",
                 execution_id=run.execution_id,
             )
-        batch = images.PictureBatch(len(run.usable), when_sizes_differ)
-        try:
+        with host.stop_at_exit() as stop:
+            batch = images.PictureBatch(len(run.usable), when_sizes_differ, stop=stop)
             pictures = await host.follow(partial(_load, run, batch))
-        except BaseException:
-            # Decoding goes on in threads that nobody can stop from outside.
-            batch.cancel()
-            raise
         await host.show_text(_summary(run))
         return io.NodeOutput(pictures.images, list(pictures.image_list), list(run.urls))
 

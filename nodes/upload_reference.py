@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from comfy_api.latest import io
 
@@ -52,7 +53,7 @@ class WeShopUploadReference(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "encoding",
-                    options=list(images.ENCODINGS),
+                    options=list(get_args(images.Encoding)),
                     default="auto",
                     tooltip="How pictures are sent. auto: lossless PNG, and JPEG of quality 95 only where the PNG "
                     "would pass the service's limit of 10 MB.",
@@ -91,12 +92,12 @@ class WeShopUploadReference(io.ComfyNode):
         pictures = images.split_batch(image) if image is not None else []
         addresses = _addresses(image_urls)
         _check_count(len(earlier) + len(pictures) + len(addresses))
-        sources = [_source(picture, encoding) for picture in pictures]
-
-        async def work(weshop: WeShop, report: Callable[[Progress], None]) -> Uploaded:
-            return await weshop.upload(sources, report)
-
-        uploaded = await host.follow(work)
+        with host.stop_at_exit() as stop:
+            sources = [
+                _source(picture, encoding, f"Image {number}", stop)
+                for number, picture in enumerate(pictures, start=len(earlier) + 1)
+            ]
+            uploaded = await host.follow(partial(_upload, sources))
         every = References((*earlier, *uploaded.references.items, *addresses))
         await host.show_text(_numbering(every, uploaded.notes))
         return io.NodeOutput(every, list(every.urls))
@@ -119,10 +120,15 @@ def _check_count(count: int) -> None:
         )
 
 
-def _source(picture: torch.Tensor, encoding: images.Encoding) -> PictureSource:
+async def _upload(sources: list[PictureSource], weshop: WeShop, report: Callable[[Progress], None]) -> Uploaded:
+    return await weshop.upload(sources, report)
+
+
+def _source(picture: torch.Tensor, encoding: images.Encoding, name: str, stop: threading.Event) -> PictureSource:
+    arguments = {"name": name, "stop": stop}
     return PictureSource(
-        content_hash=partial(host.in_picture_thread, images.content_hash, picture, encoding),
-        encode=partial(host.in_picture_thread, images.encode, picture, encoding),
+        content_hash=partial(host.in_picture_thread, partial(images.content_hash, picture, encoding, **arguments)),
+        encode=partial(host.in_picture_thread, partial(images.encode, picture, encoding, **arguments)),
     )
 
 

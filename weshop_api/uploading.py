@@ -62,7 +62,7 @@ class Uploader:
             reference, note = await self._upload_once(source)
             done += 1
             report(Progress(Phase.UPLOADING, done=done, total=len(sources)))
-            return reference, f"image {number}: {note}" if note else ""
+            return reference, f"picture {number}: {note}" if note else ""
 
         report(Progress(Phase.UPLOADING, total=len(sources)))
         pairs = await gather_or_cancel([one(number, source) for number, source in enumerate(sources, start=1)])
