@@ -184,7 +184,7 @@ class Counter:
     async def _result(self, request: web.Request, _body: bytes, fault: Fault | None) -> Reply:
         match = request.match_info
         order = self.service.picture_order(match["execution_id"], int(match["number"]), match["token"])
-        size = (fault.width, fault.height) if isinstance(fault, PixelSize) else order.pixel_size
+        size = (fault.width, fault.height) if isinstance(fault, PixelSize) else None
         body = await self.gallery.picture(order, size)
         return Reply(_HTTP_OK, body, f"image/{order.generation.output_format}")
 

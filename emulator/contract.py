@@ -132,7 +132,7 @@ def read_generation(document: object, *, strict: bool = True) -> Generation:
         tools=_tools(params, model),
         task_name=given.text("taskName"),
         original_image=given.text("originalImage"),
-        callback_url=body.text("callbackUrl"),
+        callback_url=_callback_url(body),
     )
 
 
@@ -196,6 +196,13 @@ def _model(params: _Part, *, strict: bool) -> Model:
     if not strict and not params.has("modelName") and params.raw("imageSize") == "3K":
         return MODELS[LITE]
     return MODELS[params.choice("modelName", tuple(MODELS), PRO)]
+
+
+def _callback_url(body: _Part) -> str | None:
+    url = body.text("callbackUrl")
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise refuse_parameter("callbackUrl must be a URL")
+    return url
 
 
 def _batch_count(params: _Part) -> int:

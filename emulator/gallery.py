@@ -26,15 +26,15 @@ class Gallery:
         self._kept: OrderedDict[_Key, bytes] = OrderedDict()
         self._kept_bytes = 0
 
-    async def picture(self, order: PictureOrder, pixel_size: tuple[int, int]) -> bytes:
-        """Return the file of a result. The same order always gives the same bytes."""
-        key = (order.execution_id, order.number, pixel_size)
+    async def picture(self, order: PictureOrder, pixel_size: tuple[int, int] | None = None) -> bytes:
+        """Return the file of a result, in its own size or exactly in another one."""
+        size = pixel_size or (_shrink(order.pixel_size) if self._small else order.pixel_size)
+        key = (order.execution_id, order.number, size)
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
         future = self._under_way.get(key)
         if future is None:
-            size = _shrink(pixel_size) if self._small else pixel_size
             loop = asyncio.get_running_loop()
             future = loop.run_in_executor(self._workers, partial(render, order, size))
             self._under_way[key] = future

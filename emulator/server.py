@@ -70,7 +70,6 @@ class Emulator:
             points_per_picture=points_per_picture,
             says_points=says_points,
             rejected_keys=frozenset(rejected_keys),
-            upload_limits=upload_limits,
         )
         self._service = Service(settings, clock)
         self._faults = FaultQueue()

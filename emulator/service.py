@@ -32,7 +32,7 @@ from .replies import (
     success,
 )
 from .runs import PENDING, RUNNING, SUCCESS, ByPolls, Ending, Pace, RunRecord
-from .uploads import ACCEPTED_FORMATS, FilePart, Picture, UploadLimits, UploadRecord, content_hash
+from .uploads import ACCEPTED_FORMATS, FilePart, Picture, UploadRecord, content_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,6 @@ class Settings:
     says_points: bool = True
     """Whether a submit answers `powerConsumption` and `powerBalanceAmount`."""
     rejected_keys: Collection[str] = ("rejected",)
-    upload_limits: UploadLimits = UploadLimits()  # noqa: RUF009 - a frozen value
 
 
 @dataclass(slots=True)

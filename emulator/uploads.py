@@ -101,7 +101,8 @@ def decode_upload(data: bytes, limits: UploadLimits) -> Picture:
     try:
         with Image.open(io.BytesIO(data), formats=tuple(ACCEPTED_FORMATS)) as image:
             _check_size(image.width, image.height, limits)
-            picture_format = image.format or ""
+            # Cameras write JPEG files with a second picture inside, which Pillow calls MPO.
+            picture_format = "JPEG" if image.format == "MPO" else str(image.format)
             turned = image.getexif().get(_ORIENTATION_TAG, 1) >= _FIRST_TURNED_ORIENTATION
             width, height = image.size[::-1] if turned else image.size
             image.draft("RGB", (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS))
