@@ -33,6 +33,8 @@ def main(arguments: list[str]) -> int:
     """Run one command and return its exit code; on POSIX this process becomes the command and does not return."""
     chosen, rest = parse(arguments)
     try:
+        if chosen.command == "demo" and chosen.live:
+            environment.live_variables(os.environ)  # Without a key nothing needs to be installed.
         made = environment.make(os.environ, for_tests=chosen.command != "demo")
     except environment.EnvironmentProblem as problem:
         print(problem, file=sys.stderr)

@@ -12,13 +12,13 @@ import shutil
 import sys
 import time
 import webbrowser
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from emulator import BySeconds, Emulator
 
 from .comfyui import ComfyUIClient, ComfyUIError, ComfyUIProcess, treat_termination_as_interrupt
-from .environment import CACHE, ROOT, Environment, EnvironmentProblem
+from .environment import CACHE, ROOT, Environment, EnvironmentProblem, live_variables
 from .examples import INPUTS, ExampleError, ExampleOutcome, example_files, run_example
 from .to_api import ConversionError
 
@@ -27,12 +27,6 @@ BASE_DIRECTORY = CACHE / "demo"
 
 EXAMPLE_TIMEOUT_SECONDS = 300.0
 LIVE_EXAMPLE_TIMEOUT_SECONDS = 1800.0
-
-PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
-NO_KEY = (
-    "The live demo needs your key in the environment variable WESHOP_API_KEY."
-    " Get one at https://open.weshop.ai/authorization/apikey, or leave --live out: then nothing is charged."
-)
 
 
 def main(arguments: list[str]) -> int:
@@ -52,14 +46,6 @@ def main(arguments: list[str]) -> int:
         return 1
 
 
-def live_variables(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return what ComfyUI gets of the environment for the real service; raises ExampleError without a key."""
-    if not variables.get("WESHOP_API_KEY", "").strip():
-        raise ExampleError(NO_KEY)
-    names = {"WESHOP_API_KEY", *PROXY_VARIABLES, *(name.lower() for name in PROXY_VARIABLES)}
-    return {name: variables[name] for name in sorted(names) if name in variables}
-
-
 def _demo(*, is_live: bool, opens_page: bool) -> int:
     environment = Environment.from_variables(os.environ)
     shutil.rmtree(BASE_DIRECTORY, ignore_errors=True)  # An old ledger would bring back old runs.
@@ -68,7 +54,7 @@ def _demo(*, is_live: bool, opens_page: bool) -> int:
         with ComfyUIProcess(environment, BASE_DIRECTORY, variables=variables) as host:
             timeout_seconds = LIVE_EXAMPLE_TIMEOUT_SECONDS if is_live else EXAMPLE_TIMEOUT_SECONDS
             made = _run_all(host.client, environment.tools_python, timeout_seconds)
-            print(f"\n{len(made)} pictures are in {DEMO_OUTPUT}")
+            print(f"\nPictures made: {len(made)}. They are in {DEMO_OUTPUT}")
             if opens_page:
                 _leave_open(host)
     return 0
@@ -104,7 +90,8 @@ def _run_all(client: ComfyUIClient, tools_python: Path, timeout_seconds: float) 
         execution_id = next(iter(outcome.execution_ids), execution_id)
         kept = _keep_pictures(file.stem, outcome, client)
         made += kept
-        print(f"  {time.monotonic() - started:.1f} s, WeShop run {', '.join(outcome.execution_ids) or execution_id}")
+        runs = ", ".join(outcome.execution_ids) or execution_id
+        print(f"  {time.monotonic() - started:.1f} s{', WeShop run ' if runs else ''}{runs}")
         for picture in kept:
             print(f"  {picture.relative_to(ROOT)}")
     return made

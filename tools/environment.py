@@ -31,6 +31,12 @@ COMFYUI_LEFT_OUT = frozenset({"extra_model_paths.yaml"})  # Points at folders of
 
 VENDOR_CLI = "weshop-cli@0.2.22"
 
+PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
+NO_KEY = (
+    "The live demo needs your key in the environment variable WESHOP_API_KEY."
+    " Get one at https://open.weshop.ai/authorization/apikey, or leave --live out: then nothing is charged."
+)
+
 _STAMP = "complete"
 
 
@@ -103,6 +109,14 @@ def make(variables: Mapping[str, str], *, for_tests: bool) -> Environment:
         tools_python=tools_python,
         cli_folder=install_vendor_cli() if for_tests else None,
     )
+
+
+def live_variables(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return what ComfyUI gets of the environment for the real service; raises EnvironmentProblem without a key."""
+    if not variables.get("WESHOP_API_KEY", "").strip():
+        raise EnvironmentProblem(NO_KEY)
+    names = {"WESHOP_API_KEY", *PROXY_VARIABLES, *(name.lower() for name in PROXY_VARIABLES)}
+    return {name: variables[name] for name in sorted(names) if name in variables}
 
 
 def existing_comfyui(variables: Mapping[str, str]) -> Path | None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tools.demo import live_variables
-from tools.examples import ExampleError
+from tools.environment import EnvironmentProblem, live_variables
 
 
 @pytest.mark.parametrize("key", ["", "  "])
 def test_the_live_demo_without_a_key_says_where_to_get_one(key: str) -> None:
-    with pytest.raises(ExampleError, match=r"WESHOP_API_KEY.*https://open\.weshop\.ai/authorization/apikey"):
+    with pytest.raises(EnvironmentProblem, match=r"WESHOP_API_KEY.*https://open\.weshop\.ai/authorization/apikey"):
         live_variables({"WESHOP_API_KEY": key})
 
 
