@@ -171,7 +171,7 @@ class DownloadSession:
             raise ForbiddenAddressError(f"The picture at {shown(url)} was not fetched: {complaint}.")
         try:
             return self._client.build_request("GET", url)
-        except httpx.InvalidURL:
+        except (httpx.InvalidURL, ValueError):
             complaint = "its host name is not valid"
         raise ForbiddenAddressError(f"The picture at {shown(url)} was not fetched: {complaint}.")
 
