@@ -24,7 +24,7 @@ Floats = NDArray[np.float32]
 MAX_RESULT_PIXELS = 64_000_000
 
 # A strip stays in the processor's cache between the steps that work on it, and bounds the wait for a stop.
-_STRIP_PIXELS = 1 << 18
+_STRIP_PIXELS = 1 << 17
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 # What Pillow raises for files that are damaged, hostile or no pictures. Warnings are among them for programs that run
@@ -166,12 +166,14 @@ class Decoded:
         if self.mode in _SIXTEEN_BIT_MODES:
             return np.asarray(strip).astype(np.uint16)[:, :, None]
         if self.low is not None:
-            high: NDArray[np.uint16] = np.asarray(strip).astype(np.uint16) << 8
-            return high + np.asarray(self.low.crop(box))
+            levels = np.asarray(strip).astype(np.uint16)
+            levels *= 256
+            levels += np.asarray(self.low.crop(box))
+            return levels
         if strip.mode != self.mode:
             strip = strip.convert(self.mode)
-        levels = np.asarray(self._in_srgb(strip))
-        return levels if levels.ndim == 3 else levels[:, :, None]  # noqa: PLR2004 - grey has no axis for channels
+        eight_bit = np.asarray(self._in_srgb(strip))
+        return eight_bit if eight_bit.ndim == 3 else eight_bit[:, :, None]  # noqa: PLR2004 - grey has no axis for channels
 
     def _in_srgb(self, strip: Image.Image) -> Image.Image:
         if self.transform is None:

@@ -12,8 +12,7 @@ import atexit
 import contextlib
 import logging
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -196,7 +195,7 @@ class _Service:
 
 
 def _is_wanted(record: logging.LogRecord) -> bool:
-    """Leave out the line that httpx writes for each of our requests: the log is public, and one line a run is enough."""
+    """Leave out the line httpx writes for each of our requests: the log is public, and one line a run is enough."""
     return record.threadName != THREAD_NAME or log.isEnabledFor(logging.DEBUG)
 
 

@@ -80,7 +80,7 @@ def content_hash(
     _check_form(picture[None])
     digest = hashlib.blake2b(f"{tuple(picture.shape)} {encoding}".encode(), digest_size=16, salt=_HASH_VERSION)
     for _, levels in _strips_of_levels(picture, name, stop):
-        digest.update(levels.numpy().data)
+        digest.update(levels.data)
     return digest.hexdigest()
 
 
@@ -144,22 +144,26 @@ def _form_complaint(batch: torch.Tensor) -> str:
 
 def _strips_of_levels(
     picture: torch.Tensor, name: str, stop: threading.Event | None
-) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield strips of rows as 8-bit levels on the CPU; the arithmetic runs where the picture is."""
+) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+    """Yield strips of rows as 8-bit levels [rows,W,C].
+
+    numpy does the arithmetic: torch would spread each strip over all cores, where the other workers already are.
+    """
     for rows in strips(picture.shape[0], picture.shape[1], stop):
         strip = picture[rows].detach()
-        exact = strip if strip.dtype == torch.float64 else strip.to(torch.float32)
-        scaled = exact * 255
-        if torch.isnan(scaled).any():
+        exact = strip.cpu() if strip.dtype == torch.float64 else strip.to("cpu", torch.float32)
+        scaled = np.clip(exact.numpy(), 0, 1, order="C")
+        if np.isnan(scaled.max()):
             msg = f"{name} contains values that are not numbers (NaN). Look for the node that makes them."
             raise UnusablePictureError(msg)
-        yield rows, scaled.round_().clamp_(0, 255).to(torch.uint8).cpu().contiguous()
+        scaled *= np.float32(255)
+        yield rows, np.rint(scaled, out=scaled).astype(np.uint8)
 
 
 def _to_image(picture: torch.Tensor, name: str, stop: threading.Event | None) -> Image.Image:
     levels = np.empty(picture.shape, dtype=np.uint8)
     for rows, strip in _strips_of_levels(picture, name, stop):
-        levels[rows] = strip.numpy()
+        levels[rows] = strip
     return Image.fromarray(levels[:, :, 0] if levels.shape[2] == 1 else levels)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 from comfy_api.latest import io
 
-from ..weshop_api import InvalidRequestError, RunFailedError
+from ..weshop_api import InvalidRequestError
 from . import host, images
 from .links import CATEGORY, RunLink
 
@@ -29,9 +29,7 @@ class WeShopLoadResult(io.ComfyNode):
             category=CATEGORY,
             description="Load the pictures of a run. Costs no points, also for runs of earlier days.",
             inputs=[
-                RunLink.Input(
-                    "run", optional=True, tooltip="The run of WeShop Seedream Generate."
-                ),
+                RunLink.Input("run", optional=True, tooltip="The run of WeShop Seedream Generate."),
                 io.String.Input(
                     "execution_id",
                     default="",
@@ -64,22 +62,22 @@ class WeShopLoadResult(io.ComfyNode):
         cls, execution_id: str, when_sizes_differ: images.SizePolicy, run: Run | None = None
     ) -> io.NodeOutput:
         """Find the run, fetch its pictures, decode each while the next is on its way."""
-        if run is None and not execution_id.strip():
-            raise InvalidRequestError(
-                "There is no run to load. Connect run with WeShop Seedream Generate, or enter the execution id of an "
-                "earlier run."
-            )
-        run = run or await host.follow(partial(_fetch, execution_id))
-        if not run.usable:
-            raise RunFailedError(
-                f"Run {run.execution_id} has no usable picture (status {run.status.value}).",
-                execution_id=run.execution_id,
-            )
+        if run is None:
+            run = await _find(execution_id)
         with host.stop_at_exit() as stop:
             batch = images.PictureBatch(len(run.usable), when_sizes_differ, stop=stop)
             pictures = await host.follow(partial(_load, run, batch))
         await host.show_text(_summary(run))
         return io.NodeOutput(pictures.images, list(pictures.image_list), list(run.urls))
+
+
+async def _find(execution_id: str) -> Run:
+    if not execution_id.strip():
+        raise InvalidRequestError(
+            "There is no run to load. Connect run with WeShop Seedream Generate, or enter the execution id of an "
+            "earlier run."
+        )
+    return await host.follow(partial(_fetch, execution_id))
 
 
 async def _fetch(execution_id: str, weshop: WeShop, report: Callable[[Progress], None]) -> Run:

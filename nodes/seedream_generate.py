@@ -33,9 +33,7 @@ class WeShopSeedreamGenerate(io.ComfyNode):
             "account. The same request with the same seed is the same run and is charged once.",
             inputs=[*_picture_inputs(), *_run_inputs()],
             outputs=[
-                RunLink.Output(
-                    "run", display_name="run", tooltip="The finished run, for WeShop Load Result."
-                ),
+                RunLink.Output("run", display_name="run", tooltip="The finished run, for WeShop Load Result."),
                 io.String.Output(
                     "execution_id",
                     display_name="execution_id",
@@ -51,15 +49,18 @@ class WeShopSeedreamGenerate(io.ComfyNode):
         model: str | None = None,
         image_size: str | None = None,
         aspect_ratio: str | None = None,
-        web_search: bool | None = None,
+        web_search: bool | None = None,  # noqa: FBT001 - the host passes inputs by name
     ) -> bool | str:
         """Refuse at queueing what the model does not offer. What comes over a link is None here and checked later."""
+        if model is None:
+            return True
         try:
-            seedream.SeedreamRequest(
+            chosen = seedream.model_by_label(model)
+            SeedreamRequest(
                 prompt="linked" if prompt is None else prompt,
-                model=seedream.model_by_label(model or seedream.DEFAULT_MODEL.label),
-                image_size=image_size,
-                aspect_ratio=aspect_ratio,
+                model=chosen,
+                image_size=image_size or chosen.image_sizes[0],
+                aspect_ratio=aspect_ratio or chosen.aspect_ratios[0],
                 web_search=bool(web_search),
             ).check()
         except WeShopError as error:
@@ -67,7 +68,7 @@ class WeShopSeedreamGenerate(io.ComfyNode):
         return True
 
     @classmethod
-    async def execute(  # noqa: PLR0913 - one parameter for each input of the form
+    async def execute(  # noqa: PLR0913, PLR0917 - one parameter for each input of the form
         cls,
         prompt: str,
         model: str,

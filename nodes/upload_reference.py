@@ -125,11 +125,9 @@ async def _upload(sources: list[PictureSource], weshop: WeShop, report: Callable
 
 
 def _source(picture: torch.Tensor, encoding: images.Encoding, name: str, stop: threading.Event) -> PictureSource:
-    arguments = {"name": name, "stop": stop}
-    return PictureSource(
-        content_hash=partial(host.in_picture_thread, partial(images.content_hash, picture, encoding, **arguments)),
-        encode=partial(host.in_picture_thread, partial(images.encode, picture, encoding, **arguments)),
-    )
+    identify = partial(images.content_hash, picture, encoding, name=name, stop=stop)
+    encode = partial(images.encode, picture, encoding, name=name, stop=stop)
+    return PictureSource(partial(host.in_picture_thread, identify), partial(host.in_picture_thread, encode))
 
 
 def _numbering(references: References, notes: tuple[str, ...]) -> str:

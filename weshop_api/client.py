@@ -42,16 +42,16 @@ class WeShopClient:
     only members of the error tree.
     """
 
-    def __init__(
-        self, api: ApiSession, files: DownloadSession, scope: str, policy: RetryPolicy | None = None
-    ) -> None:
+    def __init__(self, api: ApiSession, files: DownloadSession, scope: str, policy: RetryPolicy | None = None) -> None:
         self._api = api
         self._files = files
         self.scope = scope
         self.policy = policy or RetryPolicy()
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ, policy: RetryPolicy | None = None) -> WeShopClient:
+    def from_environment(
+        cls, environ: Mapping[str, str] = os.environ, policy: RetryPolicy | None = None
+    ) -> WeShopClient:
         """The real service, or the one that WESHOP_BASE_URL names. The key is looked up anew for each request."""
         service = Service.from_environment(environ)
         api = ApiSession(service, lambda: find_key(service, environ, Path.home()))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Deliverer:
     """Downloads side by side under one limit, through the spool."""
 
-    def __init__(  # noqa: PLR0913 - the parts it works with
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts it works with
         self,
         client: WeShopClient,
         ledger: Ledger,

@@ -7,8 +7,6 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .models import Result
 
 
@@ -71,7 +69,6 @@ class Progress:
         if self.expected_seconds:
             return f"{self.status_text} {self.age_seconds:.0f} s of about {self.expected_seconds:.0f} s"
         return f"{self.status_text} {self.age_seconds:.0f} s"
-
 
 
 def silent(progress: Progress) -> None:

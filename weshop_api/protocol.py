@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from .errors import (
@@ -30,6 +30,8 @@ from .models import Charge, Estimate, Execution, Result, RunStatus, Submission
 from .seedream import AGENT_NAME, AGENT_VERSION, WEB_SEARCH_TOOL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from .models import Answer
     from .seedream import SeedreamRequest
 
@@ -56,7 +58,8 @@ _TOO_FEW_POINTS = re.compile(
 )
 # The host's page opens its own sign-in and payment dialogs when it finds these words in an error.
 _HOST_DIALOG_WORDS = re.compile(
-    r"please\s+(login|log\s+in|sign\s+in)\s+first|please\s+add\s+credits|unauthorized:|payment\s+required:", re.IGNORECASE
+    r"please\s+(login|log\s+in|sign\s+in)\s+first|please\s+add\s+credits|unauthorized:|payment\s+required:",
+    re.IGNORECASE,
 )
 _STATUSES = {status.value.lower(): status for status in RunStatus} | {"canceled": RunStatus.CANCELLED}
 
@@ -120,7 +123,12 @@ def run_path(execution_id: str) -> str:
 def check_execution_id(text: str) -> str:
     """The id without surrounding white space. Raises InvalidRequestError for what cannot be one."""
     execution_id = text.strip()
-    if not execution_id or len(execution_id) > MAX_ID_LENGTH or not _is_plain(execution_id) or set(execution_id) == {"."}:
+    if (
+        not execution_id
+        or len(execution_id) > MAX_ID_LENGTH
+        or not _is_plain(execution_id)
+        or set(execution_id) == {"."}
+    ):
         raise InvalidRequestError(
             f"{clean_text(text, 40)!r} is not an execution id. Copy the id from the execution_id output of "
             "WeShop Seedream Generate, or from the list of runs."
@@ -224,54 +232,63 @@ def _error_of(answer: Answer, envelope: dict[str, Any] | None) -> WeShopError:
     error: dict[str, Any] = nested if isinstance(nested, dict) else {}
     code = clean_text(_text(error.get("code")) or _text(envelope.get("code")), 60)
     message = clean_text(_text(error.get("message")) or _text(envelope.get("msg")))
+    said = ", ".join(part for part in (f"HTTP {answer.status}", code, message) if part)
+    complaint = _Complaint(answer.status, code, message)
+    kind = next((kind for applies, kind in _RULES if applies(complaint)), ServiceError)
+    if issubclass(kind, InvalidRequestError):
+        return InvalidRequestError(_ADVICE[kind].format(said=said), code=code)
     flag = error.get("retryable")
-    refused = envelope.get("success") is False or (
-        400 <= answer.status < 500 and answer.status not in _INCONCLUSIVE_STATUSES
-    )
-    kind, advice = _classify(answer.status, code, message)
-    said = f"HTTP {answer.status}" + "".join(f", {part}" for part in (code, message) if part)
-    if kind is None:
-        return InvalidRequestError(advice.format(said=said), code=code)
+    conclusive = 400 <= answer.status < 500 and answer.status not in _INCONCLUSIVE_STATUSES
     return kind(
-        advice.format(said=said),
+        _ADVICE[kind].format(said=said),
         status=answer.status,
         code=code,
         retryable=flag if isinstance(flag, bool) else None,
         retry_after_seconds=retry_after_seconds(answer),
-        refused=refused,
+        refused=envelope.get("success") is False or conclusive,
     )
 
 
-def _classify(status: int, code: str, message: str) -> tuple[type[ServiceError] | None, str]:
-    """The class of an error and the sentence that goes with it; None stands for InvalidRequestError."""
-    if code in _KEY_CODES or (status in (401, 403) and not code):
-        return AuthenticationError, (
-            "WeShop does not accept the API key ({said}). Check that the whole key was copied and that the plan "
-            f"is active; keys are managed at {API_KEY_PAGE}"
-        )
-    if status == 402 or _TOO_FEW_POINTS.search(message):
-        return InsufficientPointsError, (
-            "The WeShop account has too few points for this run ({said}). Nothing was charged. Top up the account "
-            "or ask for fewer or smaller pictures, then queue again."
-        )
-    if status == 429 or code == _CONCURRENCY_CODE:
-        return LimitReachedError, (
-            "WeShop takes no more runs or requests at the moment ({said}). Wait until other runs have ended, then "
-            "queue again."
-        )
-    if status == 404:
-        return NotFoundError, "WeShop does not know this address or run ({said})."
-    if status in (401, 403):
-        return AuthenticationError, (
-            f"WeShop refuses this API key the request ({{said}}). Keys are managed at {API_KEY_PAGE}"
-        )
-    if status >= 500 or _SERVER_CODE.fullmatch(code):
-        return ServerError, "WeShop had a failure of its own ({said}). Queue again in a few minutes."
-    if status in _INCONCLUSIVE_STATUSES:
-        return ServiceError, "WeShop did not complete the request ({said})."
-    if code in _PARAMETER_CODES or 400 <= status < 500:
-        return None, "WeShop refused the request ({said}). Nothing was charged. Change what it names, then queue again."
-    return ServiceError, "WeShop refused the request ({said})."
+class _Complaint(NamedTuple):
+    """What the service said went wrong."""
+
+    status: int
+    code: str
+    message: str
+
+
+# The first rule that applies decides. Codes come first, because some gateways answer every error with one status.
+_RULES: tuple[tuple[Callable[[_Complaint], bool], type[ServiceError | InvalidRequestError]], ...] = (
+    (lambda it: it.code in _KEY_CODES, AuthenticationError),
+    (lambda it: it.status == 402 or bool(_TOO_FEW_POINTS.search(it.message)), InsufficientPointsError),
+    (lambda it: it.status == 429 or it.code == _CONCURRENCY_CODE, LimitReachedError),
+    (lambda it: it.code in _PARAMETER_CODES, InvalidRequestError),
+    (lambda it: it.status in (401, 403), AuthenticationError),
+    (lambda it: it.status == 404, NotFoundError),
+    (lambda it: it.status >= 500 or bool(_SERVER_CODE.fullmatch(it.code)), ServerError),
+    (lambda it: it.status >= 400 and it.status not in _INCONCLUSIVE_STATUSES, InvalidRequestError),
+)
+
+_ADVICE: Mapping[type[WeShopError], str] = {
+    AuthenticationError: (
+        "WeShop does not accept the API key ({said}). Check that the whole key was copied and that the plan is "
+        f"active; keys are managed at {API_KEY_PAGE}"
+    ),
+    InsufficientPointsError: (
+        "The WeShop account has too few points for this run ({said}). Nothing was charged. Top up the account, or ask "
+        "for fewer or smaller pictures, then queue again."
+    ),
+    LimitReachedError: (
+        "WeShop takes no more runs or requests at the moment ({said}). Wait until other runs have ended, then queue "
+        "again."
+    ),
+    InvalidRequestError: (
+        "WeShop refused the request ({said}). Nothing was charged. Change what it names, then queue again."
+    ),
+    NotFoundError: "WeShop does not know this address or run ({said}).",
+    ServerError: "WeShop had a failure of its own ({said}). Queue again in a few minutes.",
+    ServiceError: "WeShop refused the request ({said}). Queue again later.",
+}
 
 
 def _choose(entries: list[dict[str, Any]], execution_id: str) -> dict[str, Any]:

@@ -165,7 +165,7 @@ class SeedreamRequest:
     output_format: str = DEFAULT_OUTPUT_FORMAT
     batch_count: int = 1
     web_search: bool = False
-    references: References = References()
+    references: References = References()  # noqa: RUF009 - frozen
     task_name: str = ""
 
     def check(self) -> None:
@@ -222,7 +222,7 @@ class Run:
     status: RunStatus
     results: tuple[Result, ...]
     request: SeedreamRequest | None = None
-    charge: Charge = Charge()
+    charge: Charge = Charge()  # noqa: RUF009 - frozen
     seconds: float | None = None
     reused_from: str = ""
 

@@ -20,6 +20,7 @@ from .ledger import Ledger, RunPlan, RunState
 from .limits import AdaptiveLimit
 from .models import RunStatus
 from .progress import Phase, Progress, silent
+from .schedule import next_poll_delay_seconds
 from .seedream import Run
 from .spool import Spool
 from .submitting import Submitter
@@ -30,11 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
+    from typing_extensions import Self
+
     from .ledger import RunRecord
     from .models import Estimate, Execution
     from .seedream import SeedreamRequest
     from .uploading import PictureSource, Uploaded
-    from .watching import Ending
+    from .watching import Ending, PollDelay
 
     Report = Callable[[Progress], None]
 
@@ -59,7 +62,7 @@ class Limits:
         text = environ.get(MAX_RUNS_VARIABLE, "").strip()
         if not text:
             return cls()
-        if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_RUNS):
+        if not (text.isascii() and text.isdigit() and len(text) <= len(str(MOST_RUNS)) and 1 <= int(text) <= MOST_RUNS):
             raise InvalidRequestError(
                 f"The environment variable {MAX_RUNS_VARIABLE} must be a whole number from 1 to {MOST_RUNS}."
             )
@@ -70,18 +73,24 @@ class WeShop:
     """The service for people: what costs points happens once, and what was paid for can be had again.
 
     ``client`` None connects as the environment says. ``folder`` is where the ledger and the pictures that wait for
-    their delivery are kept; None keeps them nowhere.
+    their delivery are kept; None keeps them nowhere. ``next_poll_delay_seconds`` is the rhythm of polling.
     Every method raises only members of the error tree in ``errors``. Use it from one event loop, and close it.
     """
 
     def __init__(
-        self, client: WeShopClient | None = None, folder: Path | None = None, limits: Limits | None = None
+        self,
+        client: WeShopClient | None = None,
+        folder: Path | None = None,
+        limits: Limits | None = None,
+        *,
+        next_poll_delay_seconds: PollDelay = next_poll_delay_seconds,
     ) -> None:
         self.client = client = client or WeShopClient.from_environment()
         limits = limits or Limits()
         scope = client.scope
         self.ledger = Ledger(folder / "ledger.sqlite3" if folder else None, warn=log.warning)
         self._scope = scope
+        self._next_poll_delay_seconds = next_poll_delay_seconds
         self._background = Background()
         self._runs = AdaptiveLimit(limits.runs)
         spool = Spool(folder / "undelivered" if folder else None, warn=log.warning)
@@ -96,7 +105,7 @@ class WeShop:
         """Grows when remembered uploads turned out to be gone."""
         return self._submitter.upload_generation
 
-    async def __aenter__(self) -> WeShop:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -105,6 +114,7 @@ class WeShop:
     async def aclose(self) -> None:
         """Complete what is being written down, then close the connections."""
         await self._background.drain(DRAIN_SECONDS)
+        self.ledger.close()
         await self.client.aclose()
 
     async def upload(self, sources: Sequence[PictureSource], report: Report = silent) -> Uploaded:
@@ -133,7 +143,7 @@ class WeShop:
         request.check()
         plan = self._plan(request, seed)
         known = await self._background.call(self.ledger.current, plan.scope, plan.fingerprint)
-        if known and known.execution_id:
+        if known and known.state in (RunState.RUNNING, RunState.SUCCESS):
             return await self._conclude(known, request, timeout_seconds, report, is_reused=True)
         async with self._runs.slot(on_wait=lambda ahead: report(Progress(Phase.WAITING_FOR_SLOT, ahead=ahead))):
             record, is_reused = await self._submitter.submit(request, plan, timeout_seconds, report)
@@ -151,9 +161,7 @@ class WeShop:
         record = record or await self._adopt(execution_id)
         return await self._conclude(record, None, timeout_seconds, report, is_reused=True)
 
-    async def load(
-        self, run: Run, deliver: Callable[[int, bytes], Awaitable[None]], report: Report = silent
-    ) -> None:
+    async def load(self, run: Run, deliver: Callable[[int, bytes], Awaitable[None]], report: Report = silent) -> None:
         """Call ``deliver(index, data)`` once for each usable picture of ``run``, in any order, counting from 0.
 
         Raises DownloadError that names the pictures which could not be had; the others are kept, and the next call
@@ -215,7 +223,7 @@ class WeShop:
             batch_count=record.batch_count,
             is_new=is_new,
         )
-        return await watch(self.client, what, report)
+        return await watch(self.client, what, report, self._next_poll_delay_seconds)
 
     async def _settle(self, record: RunRecord, ending: Ending) -> RunRecord:
         """Write down how the run ended. Raises RunFailedError when that is without a usable picture."""
