@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from .errors import WeShopError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
     from typing_extensions import ParamSpec
 
@@ -19,6 +19,29 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 log = logging.getLogger("weshop")
+
+
+async def within(seconds: float, work: Awaitable[T], late: Callable[[], Exception]) -> T:
+    """Wait for ``work`` at most so long, then cancel it and raise ``late()``.
+
+    asyncio.wait_for may swallow a cancellation that arrives together with the result (up to Python 3.11).
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    except asyncio.CancelledError:
+        await _stopped(task)
+        raise
+    if not done and await _stopped(task):
+        raise late()
+    return task.result()
+
+
+async def _stopped(task: asyncio.Future[T]) -> bool:
+    """Cancel a task and wait for its end; whether it ended without a result."""
+    task.cancel()
+    await asyncio.wait({task})
+    return task.cancelled() or task.exception() is not None
 
 
 async def gather_or_cancel(work: Iterable[Coroutine[object, object, T]]) -> list[T]:
@@ -58,11 +81,13 @@ class Background:
         return task
 
     async def drain(self, patience_seconds: float) -> None:
-        """Let everything that was begun come to its end."""
+        """Let everything that was begun come to its end, and end what takes longer."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=patience_seconds)
-        for task in self._tasks:
+        late = tuple(self._tasks)
+        for task in late:
             task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
         self._thread.shutdown(wait=True)
 
     def _forget(self, task: asyncio.Task[object]) -> None:

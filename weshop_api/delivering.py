@@ -78,7 +78,7 @@ class _Delivery:
         self._deliver = deliver
         self._report = report
         self._done = 0
-        self._fresh_urls: dict[int, str] | None = None
+        self._fresh_urls: dict[int, str] | WeShopError | None = None
         self._reading = asyncio.Lock()
 
     def everything(self) -> list[Coroutine[object, object, _Problem | None]]:
@@ -99,7 +99,7 @@ class _Delivery:
     async def _hand_on(self, index: int, result: Result, data: bytes) -> None:
         try:
             await self._deliver(index, data)
-        except WeShopError:
+        except Exception:
             # What arrived is no picture; kept, it would fail again for ever.
             await self._owner.call(self._owner.spool.discard, self._run.execution_id, result.number)
             raise
@@ -120,12 +120,21 @@ class _Delivery:
         """Read the run once more, once for all its pictures, because the service may have signed new addresses."""
         async with self._reading:
             if self._fresh_urls is None:
-                execution = await self._owner.client.read(self._run.execution_id)
-                self._fresh_urls = {result.number: result.url for result in execution.usable}
+                self._fresh_urls = await self._read_addresses()
+        if isinstance(self._fresh_urls, WeShopError):
+            raise ExpiredAddressError(f"Its address has expired, and a fresh one could not be had: {self._fresh_urls}")
         url = self._fresh_urls.get(result.number, "")
         if not url:
             raise ExpiredAddressError("WeShop no longer has an address for the picture.")
         return url
+
+    async def _read_addresses(self) -> dict[int, str] | WeShopError:
+        """By number; or why they could not be read, so that not every picture waits for the same failure."""
+        try:
+            execution = await self._owner.client.read(self._run.execution_id)
+        except WeShopError as error:
+            return error
+        return {result.number: result.url for result in execution.usable}
 
     def _tell(self) -> None:
         self._report(Progress(Phase.DOWNLOADING, done=self._done, total=len(self._run.usable)))

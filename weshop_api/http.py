@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 import httpx
 
 from .addresses import path_complaint, shown, url_complaint
+from .background import within
 from .errors import ForbiddenAddressError, ForbiddenDestinationError, NoAnswerError, UnreadableReplyError
 from .models import Answer
-from .network import CONNECT_SECONDS, Network, Pools, PublicBackend, within
+from .network import CONNECT_SECONDS, Network, Pools, PublicBackend
 from .transport import FRESH_CONNECTION, PoolTransport, ServiceTransport
 
 if TYPE_CHECKING:

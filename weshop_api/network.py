@@ -12,13 +12,14 @@ import socket
 import ssl
 import urllib.request
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import certifi
 import httpcore
 import httpx
 
 from .addresses import is_loopback, is_loopback_host, is_public
+from .background import within
 from .errors import ForbiddenAddressError, NotSentError
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ KEEP_ALIVE_SECONDS = 15.0
 NEXT_ADDRESS_AFTER_SECONDS = 0.25
 MAX_CONNECTIONS = 32
 MAX_ADDRESSES = 8
-
-T = TypeVar("T")
 
 
 async def resolve_by_system(host: str, port: int) -> Sequence[str]:
@@ -63,29 +62,6 @@ class Network:
     resolve: Callable[[str, int], Awaitable[Sequence[str]]] = resolve_by_system
     proxy_for: Callable[[str, str], str] = proxy_of_system
     certificates: Callable[[], ssl.SSLContext] = system_certificates
-
-
-async def within(seconds: float, work: Awaitable[T], late: Callable[[], Exception]) -> T:
-    """Wait for ``work`` at most so long, then cancel it and raise ``late()``.
-
-    asyncio.wait_for may swallow a cancellation that arrives together with the result (up to Python 3.11).
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        done, _ = await asyncio.wait({task}, timeout=seconds)
-    except asyncio.CancelledError:
-        await _stopped(task)
-        raise
-    if not done and await _stopped(task):
-        raise late()
-    return task.result()
-
-
-async def _stopped(task: asyncio.Future[T]) -> bool:
-    """Cancel a task and wait for its end; whether it ended without a result."""
-    task.cancel()
-    await asyncio.wait({task})
-    return task.cancelled() or task.exception() is not None
 
 
 class PublicBackend(httpcore.AsyncNetworkBackend):

@@ -148,14 +148,13 @@ def read_upload(answer: Answer) -> str:
 def read_submission(answer: Answer) -> Submission:
     """The accepted run. The id may stand in ``data`` or in ``meta``."""
     data, meta = _read_envelope(answer)
-    ids = {value for value in (data.get("executionId"), meta.get("executionId")) if value}
-    if len(ids) != 1:
-        raise _unreadable(answer, "executionId (two different ones)" if ids else "executionId")
-    execution_id = ids.pop()
-    if not isinstance(execution_id, str):
+    given = [value for value in (data.get("executionId"), meta.get("executionId")) if value]
+    if not given or not isinstance(given[0], str):
         raise _unreadable(answer, "executionId")
+    if given[0] != given[-1]:
+        raise _unreadable(answer, "executionId (two different ones)")
     try:
-        execution_id = check_execution_id(execution_id)
+        execution_id = check_execution_id(given[0])
     except InvalidRequestError:
         raise _unreadable(answer, "executionId") from None
     charge = Charge(_number(data.get("powerConsumption")), _number(data.get("powerBalanceAmount")))
@@ -210,6 +209,8 @@ def _read_envelope(answer: Answer) -> tuple[dict[str, Any], dict[str, Any]]:
     if envelope.get("success") is not True:
         raise _unreadable(answer, "success")
     data, meta = envelope.get("data"), envelope.get("meta")
+    if data is None:
+        data = {}
     if not isinstance(data, dict):
         raise _unreadable(answer, "data")
     return data, meta if isinstance(meta, dict) else {}
@@ -235,17 +236,20 @@ def _error_of(answer: Answer, envelope: dict[str, Any] | None) -> WeShopError:
     said = ", ".join(part for part in (f"HTTP {answer.status}", code, message) if part)
     complaint = _Complaint(answer.status, code, message)
     kind = next((kind for applies, kind in _RULES if applies(complaint)), ServiceError)
-    if issubclass(kind, InvalidRequestError):
-        return InvalidRequestError(_ADVICE[kind].format(said=said), code=code)
     flag = error.get("retryable")
     conclusive = 400 <= answer.status < 500 and answer.status not in _INCONCLUSIVE_STATUSES
+    refused = envelope.get("success") is False or (conclusive and envelope.get("success") is not True)
+    if issubclass(kind, InvalidRequestError):
+        if refused and flag is not True:
+            return InvalidRequestError(_ADVICE[kind].format(said=said), code=code)
+        kind = ServiceError  # Not the request's fault, or not certainly refused: that class could not say so.
     return kind(
         _ADVICE[kind].format(said=said),
         status=answer.status,
         code=code,
         retryable=flag if isinstance(flag, bool) else None,
         retry_after_seconds=retry_after_seconds(answer),
-        refused=envelope.get("success") is False or conclusive,
+        refused=refused,
     )
 
 
@@ -349,4 +353,5 @@ def _is_plain(text: str) -> bool:
 
 
 def _is_address(text: str) -> bool:
-    return len(text) <= MAX_URL_LENGTH and _is_plain(text) and text.startswith(("https://", "http://"))
+    fits = len(text) <= MAX_URL_LENGTH and text.isprintable() and " " not in text
+    return fits and text.lower().startswith(("https://", "http://"))

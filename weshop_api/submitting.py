@@ -58,10 +58,11 @@ class Submitter:
         click = _Click(self, request, plan, patience_seconds, report)
         task = self.background.start(click.run())
         try:
-            return await asyncio.shield(task)
+            await asyncio.wait({task})
         except asyncio.CancelledError:
             click.abandoned.set()
             raise
+        return task.result()
 
 
 class _Click:
@@ -133,6 +134,11 @@ class _Click:
     async def _give_back(self, record: RunRecord, error: Exception) -> None:
         """Write down that this click certainly created nothing."""
         await self._call(self._ledger.refused, record)
+        if record.attempt > 1 and isinstance(error, WeShopError):
+            error.add(
+                "An earlier submission of this run got no answer and may have been accepted and charged all the same. "
+                "Queueing again with the same seed asks for that one once more; a new seed makes a new run."
+            )
         if isinstance(error, InvalidRequestError) and record.reference_urls:
             # A remembered upload may have expired at the service; forgetting it costs one more upload at the most.
             await self._call(self._ledger.forget_uploads, record.reference_urls, record.scope)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from .background import gather_or_cancel
+from .errors import WeShopError
 from .models import Reference, References
 from .progress import Phase, Progress
 
@@ -59,7 +60,11 @@ class Uploader:
 
         async def one(number: int, source: PictureSource) -> tuple[Reference, str]:
             nonlocal done
-            reference, note = await self._upload_once(source)
+            try:
+                reference, note = await self._upload_once(source)
+            except WeShopError as error:
+                error.add(f"This is about image {number}.")
+                raise
             done += 1
             report(Progress(Phase.UPLOADING, done=done, total=len(sources)))
             return reference, f"picture {number}: {note}" if note else ""

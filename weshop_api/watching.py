@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from .background import within
 from .errors import (
     AuthenticationError,
     CredentialsError,
@@ -15,6 +17,7 @@ from .errors import (
     RunTimeoutError,
     WeShopError,
 )
+from .models import RunStatus
 from .progress import Phase, Progress
 from .schedule import expected_seconds, next_poll_delay_seconds
 
@@ -24,10 +27,14 @@ if TYPE_CHECKING:
     from .client import WeShopClient
     from .models import Execution
 
+    PollDelay = Callable[[float, Sequence[float]], float]
+
 # A poll answers in well under a second. One that hangs longer than this costs more than asking again.
 POLL_TIMEOUT_SECONDS = 15.0
-# A run that was accepted a moment ago may not be known everywhere at once.
-NOT_FOUND_PATIENCE = 3
+# A run that was accepted a moment ago may not be known everywhere at once, and a gateway may refuse a key by mistake.
+REFUSAL_PATIENCE = 3
+# How often a success is looked at again that does not account for all its pictures yet.
+LOOKS_AGAIN = 2
 
 
 @dataclass(frozen=True)
@@ -55,40 +62,73 @@ class Ending:
     seconds: float | None
 
 
-async def watch(client: WeShopClient, what: Watch, report: Callable[[Progress], None]) -> Ending:
-    """Poll until the run is terminal.
+async def watch(
+    client: WeShopClient,
+    what: Watch,
+    report: Callable[[Progress], None],
+    next_poll_delay_seconds: PollDelay = next_poll_delay_seconds,
+) -> Ending:
+    """Poll until the run is terminal, in the given rhythm.
 
+    A success that does not account for all its pictures is looked at again, because they may be listed a moment later.
     Raises RunTimeoutError when the wait ends first (the run goes on at the service), NotFoundError when the service
     does not know the id, AuthenticationError or CredentialsError when asking on is pointless.
     """
-    return await _Watcher(client, what, report).follow()
+    return await _Watcher(client, what, report, next_poll_delay_seconds).follow()
 
 
 class _Watcher:
     """The state of one watch: when it began, the last answer, and how many polls failed in a row."""
 
-    def __init__(self, client: WeShopClient, what: Watch, report: Callable[[Progress], None]) -> None:
+    def __init__(
+        self, client: WeShopClient, what: Watch, report: Callable[[Progress], None], delay_seconds: PollDelay
+    ) -> None:
         self._client = client
         self._what = what
         self._report = report
+        self._delay_seconds = delay_seconds
         self._started_seconds = time.monotonic()
         self._last: Execution | None = None
         self._was_going = False
         self._failures = 0
+        self._refusals = 0
         self._last_error: WeShopError | None = None
 
     async def follow(self) -> Ending:
         if self._what.is_new:
             await self._pause()
+        ending = await self._first_ending()
+        for _ in range(LOOKS_AGAIN):
+            if self._is_settled(ending.execution):
+                break
+            ending = await self._look_again(ending)
+        return ending
+
+    async def _first_ending(self) -> Ending:
         while True:
             await self._poll_once()
             if self._last and self._last.status.is_terminal:
                 return Ending(self._last, self._age_seconds() if self._was_going else None)
             await self._pause()
 
+    async def _look_again(self, ending: Ending) -> Ending:
+        """The ending with what can be seen now. It stays an ending, whatever becomes of this look."""
+        with contextlib.suppress(WeShopError):
+            await self._pause()
+            await self._poll_once()
+        last, known = self._last, ending.execution
+        is_more = last and last.status is RunStatus.SUCCESS and len(last.usable) > len(known.usable)
+        return replace(ending, execution=last) if last and is_more else ending
+
+    def _is_settled(self, execution: Execution) -> bool:
+        """Whether each picture is there or said to have failed."""
+        failed = sum(result.status.lower() == RunStatus.FAILED.value.lower() for result in execution.results)
+        wanted = max(self._what.batch_count, len(execution.results), 1)
+        return execution.status is not RunStatus.SUCCESS or len(execution.usable) + failed >= wanted
+
     async def _pause(self) -> None:
         """Wait for the next poll, telling the age once a second meanwhile."""
-        delay = next_poll_delay_seconds(self._age_seconds(), self._what.known_durations_seconds)
+        delay = self._delay_seconds(self._age_seconds(), self._what.known_durations_seconds)
         if self._last_error:
             delay = max(delay, self._client.policy.wait_seconds(self._failures, self._last_error))
         until = time.monotonic() + delay
@@ -101,21 +141,21 @@ class _Watcher:
     async def _poll_once(self) -> None:
         patience_seconds = max(0.1, min(POLL_TIMEOUT_SECONDS, self._left_seconds()))
         try:
-            self._last = await asyncio.wait_for(self._client.poll(self._what.execution_id), patience_seconds)
-        except asyncio.TimeoutError:
-            self._note_failure(NoAnswerError("WeShop did not answer a poll."))
+            self._last = await within(patience_seconds, self._client.poll(self._what.execution_id), _no_answer)
         except WeShopError as error:
             self._note_failure(error)
         else:
-            self._failures, self._last_error = 0, None
+            self._failures = self._refusals = 0
+            self._last_error = None
             self._was_going |= not self._last.status.is_terminal
             self._tell()
 
     def _note_failure(self, error: WeShopError) -> None:
         self._failures += 1
         self._last_error = error
-        lost = isinstance(error, NotFoundError) and self._failures >= NOT_FOUND_PATIENCE
-        if lost or isinstance(error, AuthenticationError | CredentialsError):
+        is_refusal = isinstance(error, AuthenticationError | NotFoundError)
+        self._refusals = self._refusals + 1 if is_refusal else 0
+        if self._refusals >= REFUSAL_PATIENCE or isinstance(error, CredentialsError):
             error.add(
                 f"This is about run {self._what.execution_id}. It was not submitted again; queueing the same request "
                 "and seed again asks for it once more, and a new seed makes a new run."
@@ -154,3 +194,7 @@ class _Watcher:
             f"timeout_minutes.{trouble}",
             execution_id=execution_id,
         )
+
+
+def _no_answer() -> NoAnswerError:
+    return NoAnswerError("WeShop did not answer a poll.")
