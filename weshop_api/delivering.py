@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     Deliver = Callable[[int, bytes], Awaitable[None]]
     Report = Callable[[Progress], None]
 
+# Longer than a long weekend: pictures of a run that nobody asked for again can still be fetched by its id.
+UNDELIVERED_SECONDS = 7 * 86_400.0
+
 
 class Deliverer:
     """Downloads side by side under one limit, through the spool."""
@@ -59,6 +62,7 @@ class Deliverer:
             raise _incomplete(run, problems)
         await self.call(self.ledger.delivered, run.execution_id, self.scope)
         await self.call(self.spool.drop, run.execution_id)
+        await self.call(self.spool.sweep, UNDELIVERED_SECONDS)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import protocol
@@ -29,7 +30,6 @@ from .watching import Watch, watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
-    from pathlib import Path
 
     from typing_extensions import Self
 
@@ -43,9 +43,18 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_SECONDS = 15 * 60.0
 DRAIN_SECONDS = 5.0
+LEDGER_FILE = "ledger.sqlite3"
 MAX_RUNS_VARIABLE = "WESHOP_MAX_RUNS"
 MOST_RUNS = 1000
 log = logging.getLogger("weshop")
+
+
+def default_folder() -> Path:
+    """Where runs are remembered: beside ComfyUI's users when this package lies in its custom_nodes, else at home."""
+    for comfyui in Path(__file__).resolve().parents[3:4]:
+        if (comfyui / "custom_nodes").is_dir() and (comfyui / "user").is_dir():
+            return comfyui / "user" / "__weshop"
+    return Path.home() / ".local" / "share" / "weshop"
 
 
 @dataclass(frozen=True)
@@ -88,12 +97,13 @@ class WeShop:
         self.client = client = client or WeShopClient.from_environment()
         limits = limits or Limits()
         scope = client.scope
-        self.ledger = Ledger(folder / "ledger.sqlite3" if folder else None, warn=log.warning)
+        folder = folder or default_folder()
+        self.ledger = Ledger(folder / LEDGER_FILE, warn=log.warning)
         self._scope = scope
         self._next_poll_delay_seconds = next_poll_delay_seconds
         self._background = Background()
         self._runs = AdaptiveLimit(limits.runs)
-        spool = Spool(folder / "undelivered" if folder else None, warn=log.warning)
+        spool = Spool(folder / "undelivered", warn=log.warning)
         self._submitter = Submitter(client, self.ledger, self._background, self._runs)
         self._uploader = Uploader(client, self.ledger, self._background, AdaptiveLimit(limits.uploads), scope)
         self._deliverer = Deliverer(
