@@ -9,7 +9,6 @@ import re
 import zlib
 from contextlib import aclosing
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from io import BytesIO
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -36,8 +35,9 @@ MAX_REDIRECTS = 3
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
+# httpx's own client is not used: it keeps cookies, logs addresses, and raises its own errors on broken redirects.
 # Nothing here is worth compressing, and what is not compressed cannot expand beyond its bound.
-_CLIENT_HEADERS = {"User-Agent": "weshop-seedream", "Accept": "*/*", "Accept-Encoding": "identity"}
+_OWN_HEADERS = {"User-Agent": "weshop-seedream", "Accept": "*/*", "Accept-Encoding": "identity"}
 _LENGTH = re.compile(r"[0-9]{1,15}", re.ASCII)
 _REDIRECTS = (301, 302, 303, 307, 308)
 _EXTENSIONS = MappingProxyType({"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif"})
@@ -75,7 +75,7 @@ class ApiSession:
         self._service = service
         self._timeouts = timeouts
         self._transport = ServiceTransport(Pools(network), service, key)
-        self._client = _client(self._transport, timeouts, timeouts.idle_seconds)
+        self._limits = _limits(timeouts, timeouts.idle_seconds)
 
     async def send(
         self,
@@ -96,27 +96,28 @@ class ApiSession:
         complaint = path_complaint(path)
         if complaint:
             raise ForbiddenDestinationError(f"A request was not sent, because of its path: {complaint}.")
-        request = self._client.build_request(
+        request = httpx.Request(
             method,
             self._service.base_url + path,
             content=content,
-            headers={**headers} if content is None else {"Content-Type": "application/json", **headers},
+            headers=_OWN_HEADERS | ({} if content is None else {"Content-Type": "application/json"}) | dict(headers),
             files=None if file is None else {"image": _part(file)},
-            extensions={FRESH_CONNECTION: content is not None},
+            extensions={"timeout": self._limits, FRESH_CONNECTION: content is not None},
         )
         total_seconds = self._timeouts.call_total_seconds if file is None else self._timeouts.upload_total_seconds
         return await within(total_seconds, self._answer(request), lambda: _late(request.url.host, total_seconds))
 
     async def _answer(self, request: httpx.Request) -> Answer:
-        response = await self._client.send(request, stream=True)
+        response = await self._transport.handle_async_request(request)
         try:
-            return _answer(response, await _body(response, MAX_REPLY_BYTES), self._transport.masked)
+            body = await _body(response, MAX_REPLY_BYTES, request.url.host)
+            return _answer(response, body, self._transport.masked)
         finally:
             await response.aclose()
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        await self._transport.aclose()
 
 
 class DownloadSession:
@@ -128,7 +129,8 @@ class DownloadSession:
         self._loopback_allowed = not service.is_real
         self._timeouts = timeouts
         backend = PublicBackend(network, loopback_allowed=self._loopback_allowed)
-        self._client = _client(PoolTransport(Pools(network, backend)), timeouts, timeouts.download_idle_seconds)
+        self._transport = PoolTransport(Pools(network, backend))
+        self._limits = _limits(timeouts, timeouts.download_idle_seconds)
 
     async def fetch(
         self,
@@ -152,13 +154,14 @@ class DownloadSession:
 
     async def _fetch(self, url: str, max_bytes: int, on_bytes: Callable[[int, int | None], None] | None) -> Answer:
         for _ in range(MAX_REDIRECTS + 1):
-            response = await self._client.send(self._request(url), stream=True)
+            request = self._request(url)
+            response = await self._transport.handle_async_request(request)
             try:
+                if response.is_success:
+                    return _answer(response, await _body(response, max_bytes, request.url.host, on_bytes))
                 if response.status_code not in _REDIRECTS:
-                    if not response.is_success:
-                        return _answer(response, await _beginning(response, MAX_ERROR_BYTES))
-                    return _answer(response, await _body(response, max_bytes, on_bytes))
-                url = _redirected(response)
+                    return _answer(response, await _beginning(response, MAX_ERROR_BYTES))
+                url = _target(request, response)
             finally:
                 await response.aclose()
         raise ForbiddenAddressError(
@@ -171,25 +174,20 @@ class DownloadSession:
         if complaint:
             raise ForbiddenAddressError(f"The picture at {shown(url)} was not fetched: {complaint}.")
         try:
-            return self._client.build_request("GET", url)
+            return httpx.Request("GET", url, headers=_OWN_HEADERS, extensions={"timeout": self._limits})
         except (httpx.InvalidURL, ValueError):
             complaint = "its host name is not valid"
         raise ForbiddenAddressError(f"The picture at {shown(url)} was not fetched: {complaint}.")
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        await self._transport.aclose()
 
 
-def _client(transport: httpx.AsyncBaseTransport, timeouts: Timeouts, idle_seconds: float) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        transport=transport,
-        headers=_CLIENT_HEADERS,
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        timeout=httpx.Timeout(idle_seconds, connect=timeouts.connect_seconds, pool=timeouts.free_connection_seconds),
-        follow_redirects=False,
-        trust_env=False,
-    )
+def _limits(timeouts: Timeouts, idle_seconds: float) -> dict[str, float | None]:
+    return httpx.Timeout(
+        idle_seconds, connect=timeouts.connect_seconds, pool=timeouts.free_connection_seconds
+    ).as_dict()
 
 
 def _part(file: Picture) -> tuple[str, BytesIO, str]:
@@ -206,26 +204,29 @@ def _answer(response: httpx.Response, body: bytes, masked: Callable[[bytes], byt
     return Answer(response.status_code, MappingProxyType(headers), masked(body))
 
 
-def _redirected(response: httpx.Response) -> str:
+def _target(request: httpx.Request, response: httpx.Response) -> str:
+    """Where a redirect leads; empty when that cannot be told, which is refused like any other address."""
     try:
-        return str(response.request.url.join(response.headers.get("Location", "")))
+        return str(request.url.join(response.headers["Location"]))
+    except KeyError:
+        return ""
     except (httpx.InvalidURL, ValueError):
         return ""
 
 
 async def _body(
-    response: httpx.Response, max_bytes: int, on_bytes: Callable[[int, int | None], None] | None = None
+    response: httpx.Response, max_bytes: int, host: str, on_bytes: Callable[[int, int | None], None] | None = None
 ) -> bytes:
     """The whole body in one buffer, which is never copied. Raises UnreadableReplyError beyond the bound."""
     declared = response.headers.get("Content-Length", "")
     expected = int(declared) if _LENGTH.fullmatch(declared) else None
     if expected is not None and expected > max_bytes:
-        raise _too_large(response, max_bytes, "Content-Length")
+        raise _too_large(response, max_bytes, host, "Content-Length")
     buffer = BytesIO()
-    async with aclosing(_decoded(response, max_bytes)) as parts:
+    async with aclosing(_decoded(response, max_bytes, host)) as parts:
         async for part in parts:
             if buffer.tell() + len(part) > max_bytes:
-                raise _too_large(response, max_bytes, "body")
+                raise _too_large(response, max_bytes, host, "body")
             buffer.write(part)
             if on_bytes is not None:
                 on_bytes(buffer.tell(), expected)
@@ -235,7 +236,7 @@ async def _body(
 async def _beginning(response: httpx.Response, max_bytes: int) -> bytes:
     """As much of a body as an error message can need."""
     body = bytearray()
-    async with aclosing(_decoded(response, max_bytes)) as parts:
+    async with aclosing(_raw(response)) as parts:
         async for part in parts:
             body += part
             if len(body) >= max_bytes:
@@ -243,7 +244,12 @@ async def _beginning(response: httpx.Response, max_bytes: int) -> bytes:
     return bytes(body[:max_bytes])
 
 
-async def _decoded(response: httpx.Response, max_bytes: int) -> AsyncGenerator[bytes, None]:
+async def _raw(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    async for part in response.aiter_raw():
+        yield part
+
+
+async def _decoded(response: httpx.Response, max_bytes: int, host: str) -> AsyncGenerator[bytes, None]:
     """The parts of the body; gzip from a server that compresses unasked is undone, each part within the bound."""
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
@@ -252,7 +258,7 @@ async def _decoded(response: httpx.Response, max_bytes: int) -> AsyncGenerator[b
         return
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise UnreadableReplyError(
-            f"{response.request.url.host} sent an answer in an unknown encoding. Try again later.",
+            f"{host} sent an answer in an unknown encoding. Try again later.",
             part="Content-Encoding",
             status=response.status_code,
         )
@@ -264,12 +270,12 @@ async def _decoded(response: httpx.Response, max_bytes: int) -> AsyncGenerator[b
     except zlib.error:
         complete = False
     if not complete:
-        raise NoAnswerError(f"The answer of {response.request.url.host} arrived damaged. Try again.")
+        raise NoAnswerError(f"The answer of {host} arrived damaged. Try again.")
 
 
-def _too_large(response: httpx.Response, max_bytes: int, part: str) -> UnreadableReplyError:
+def _too_large(response: httpx.Response, max_bytes: int, host: str, part: str) -> UnreadableReplyError:
     return UnreadableReplyError(
-        f"The answer of {response.request.url.host} is larger than {max_bytes / 1e6:g} MB and was not read.",
+        f"The answer of {host} is larger than {max_bytes / 1e6:g} MB and was not read.",
         part=part,
         status=response.status_code,
     )

@@ -190,15 +190,15 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
             "reads secure connections, set SSL_CERT_FILE to the file of its certificate."
         ),
     ),
-    (
-        ssl.SSLError,
-        "the secure connection failed. Check whether a proxy, a firewall or a virus scanner interferes.",
-    ),
     (socket.gaierror, "its name could not be resolved. Check the internet connection and the DNS settings."),
     (httpcore.PoolTimeout, "too many other requests are waiting for an answer. Try again."),
     (
         httpcore.TimeoutException,
         "the time ran out. Check the internet connection, the proxy settings and the firewall.",
+    ),
+    (
+        ssl.SSLError,
+        "the secure connection failed. Check whether a proxy, a firewall or a virus scanner interferes.",
     ),
 )
 

@@ -43,7 +43,7 @@ class LoopbackServer:
         self._tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self: Server) -> Server:
+    async def __aenter__(self: Server) -> Server:  # noqa: PYI019 - Self needs Python 3.11
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
         self.port = int(self._server.sockets[0].getsockname()[1])
         self.origin = f"http://127.0.0.1:{self.port}"
@@ -83,6 +83,11 @@ class RawServer(LoopbackServer):
         self.requests: list[Received] = []
         self.bytes_received = b""
         self._behave = behave
+        self._received = asyncio.Event()
+
+    async def first_request(self) -> None:
+        """Wait until one has arrived."""
+        await self._received.wait()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int) -> None:
         """Read requests and let each be answered."""
@@ -95,6 +100,7 @@ class RawServer(LoopbackServer):
             self.bytes_received += head + body
             received = Received(method, target, headers, body, connection)
             self.requests.append(received)
+            self._received.set()
             await self._behave(received, writer)
             await writer.drain()
 

@@ -177,7 +177,20 @@ def test_another_spelling_of_the_same_place_is_the_same_place(url: str, certific
 
 @pytest.mark.parametrize(
     "path",
-    ["", "agent", "/../x", "/a/../../x", "/%2e%2e/x", "//evil.example/x", "/a//b", "/a\\b", "/a b", "/\n", "@evil/x", ":1/x"],
+    [
+        "",
+        "agent",
+        "/../x",
+        "/a/../../x",
+        "/%2e%2e/x",
+        "//evil.example/x",
+        "/a//b",
+        "/a\\b",
+        "/a b",
+        "/\n",
+        "@evil/x",
+        ":1/x",
+    ],
 )
 def test_a_path_that_could_lead_elsewhere_is_not_sent(path: str) -> None:
     async def scenario() -> None:
@@ -291,7 +304,10 @@ def test_a_key_that_changes_is_used_from_the_next_request_on(certificates: Certi
             await session.send("GET", "/x")
             await session.aclose()
 
-            assert [r.headers["authorization"] for r in server.requests] == ["first-key-not-real", "second-key-not-real"]
+            assert [r.headers["authorization"] for r in server.requests] == [
+                "first-key-not-real",
+                "second-key-not-real",
+            ]
 
     asyncio.run(scenario())
 
@@ -376,8 +392,7 @@ async def _fails_while_writing(certificates: Certificates) -> None:
 async def _is_cancelled_while_waiting(certificates: Certificates) -> None:
     async with real_service(silence, certificates) as (session, server, _):
         task = asyncio.ensure_future(session.send("GET", "/x"))
-        while not server.requests:
-            await asyncio.sleep(0.01)
+        await server.first_request()
         task.cancel()
         await task
 
@@ -385,7 +400,9 @@ async def _is_cancelled_while_waiting(certificates: Certificates) -> None:
 async def _has_a_key_that_is_not_one(certificates: Certificates) -> None:
     environ = {"WESHOP_API_KEY": KEY_TEXT + "\nX-Evil: 1"}
     service = Service()
-    session = ApiSession(service, lambda: find_key(service, environ, NO_HOME), QUICK, network_to(LeadTo(1), certificates))
+    session = ApiSession(
+        service, lambda: find_key(service, environ, NO_HOME), QUICK, network_to(LeadTo(1), certificates)
+    )
     await session.send("GET", "/x")
 
 
@@ -405,7 +422,7 @@ def test_no_other_way_to_fail_shows_the_key_either(
             await scenario(certificates)
         except kind as error:
             # The frames of the scenario itself are the test's own and hold the environment.
-            return [text for text in visible_texts(_without_own_frames(error))]
+            return list(visible_texts(_without_own_frames(error)))
         raise AssertionError("nothing failed")
 
     texts = asyncio.run(observed())
