@@ -28,14 +28,18 @@ def to_api(
     `object_info` is what the host says about its nodes; raises ConversionError with comfy-cli's own words.
     """
     document = json.dumps({"workflow": workflow, "object_info": object_info})
-    converted = subprocess.run(
-        [str(tools_python), __file__],
-        input=document,
-        capture_output=True,
-        check=False,
-        encoding="utf-8",
-        timeout=CONVERSION_TIMEOUT_SECONDS,
-    )
+    try:
+        converted = subprocess.run(
+            [str(tools_python), __file__],
+            input=document,
+            capture_output=True,
+            check=False,
+            encoding="utf-8",
+            timeout=CONVERSION_TIMEOUT_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired) as failure:
+        message = f"comfy-cli could not be run to turn the workflow into API form: {failure}"
+        raise ConversionError(message) from failure
     if converted.returncode != 0:
         last_line = (converted.stderr.strip() or "no reason given").splitlines()[-1]
         message = f"comfy-cli could not turn the workflow into API form: {last_line}"

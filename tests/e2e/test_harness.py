@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +48,11 @@ def test_a_workflow_that_is_none_is_refused_in_comfy_clis_words(environment: Env
 def test_a_workflow_without_nodes_is_refused(environment: Environment) -> None:
     with pytest.raises(ConversionError, match="no node that would be executed"):
         to_api({"nodes": [], "links": []}, {}, environment.tools_python)
+
+
+def test_a_missing_comfy_cli_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="comfy-cli could not be run"):
+        to_api(PAGE_WORKFLOW, {}, tmp_path / "no-such-python")
 
 
 def test_validation_of_the_host_is_understood(host: ComfyUIProcess) -> None:
