@@ -6,6 +6,7 @@ The loop itself is tenacity's. A submit has rules of its own, because a run that
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -69,14 +70,17 @@ class RetryPolicy:
         """The loop for submitting a run.
 
         A refusal because of the limit is repeated for ``patience_seconds``, since the way becomes free when other
-        runs end; ``on_refused`` is told each error that is going to be repeated, and the wait in seconds.
+        runs end, and is not counted as an attempt; ``on_refused`` is told each error that is going to be repeated, and the wait in seconds.
         ``sleep`` is the caller's, who may have to end the waiting.
         """
 
+        troubles = itertools.count(1)
+
         def is_exhausted(state: RetryCallState) -> bool:
+            seconds = _elapsed_seconds(state) + state.upcoming_sleep
             if isinstance(_error_of(state), LimitReachedError):
-                return _elapsed_seconds(state) + state.upcoming_sleep > patience_seconds
-            return self._is_exhausted(state)
+                return seconds > patience_seconds
+            return next(troubles) >= self.attempts or seconds > patience_seconds + self.total_seconds
 
         def tell(state: RetryCallState) -> None:
             on_refused(_error_of(state), state.upcoming_sleep)

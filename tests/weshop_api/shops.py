@@ -10,11 +10,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from PIL import Image
 
 from emulator import Emulator
 from weshop_api.client import WeShopClient
 from weshop_api.credentials import PLACEHOLDER_KEY, ApiKey, Service
+from weshop_api.errors import WeShopError
 from weshop_api.http import ApiSession, DownloadSession, Timeouts
 from weshop_api.models import Picture, Reference, References
 from weshop_api.progress import Progress
@@ -23,7 +25,7 @@ from weshop_api.seedream import LITE, PRO, Run, SeedreamRequest
 from weshop_api.uploading import PictureSource
 from weshop_api.weshop import Limits, WeShop
 
-T = TypeVar("T")
+E = TypeVar("E", bound=WeShopError)
 
 LONGEST_TEST_SECONDS = 20.0
 QUICK = RetryPolicy(first_wait_seconds=0.01, longest_wait_seconds=0.05, longest_asked_wait_seconds=0.3)
@@ -55,7 +57,7 @@ class Shops:
         return WeShopClient(api, DownloadSession(service, timeouts), service.base_url, policy)
 
     @asynccontextmanager
-    async def open(  # noqa: PLR0913 - each a setting of the service; keyword only
+    async def open(
         self,
         *,
         policy: RetryPolicy = QUICK,
@@ -150,18 +152,16 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until something has happened."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - what is waited for happens in the emulator's thread
         await asyncio.sleep(0.01)
 
 
-async def error_of(work: Awaitable[object], kind: type[T]) -> T:
-    """Return the error that ``work`` ends with, which must be of this kind."""
-    try:
+async def error_of(work: Awaitable[object], kind: type[E]) -> E:
+    """Return the error that ``work`` ends with, which must be of exactly this kind."""
+    with pytest.raises(kind) as caught:
         await work
-    except Exception as error:
-        assert type(error) is kind, repr(error)
-        return error
-    raise AssertionError(f"ended without {kind.__name__}")
+    assert caught.type is kind
+    return caught.value
 
 
 def lite(prompt: str = "a harbour at dawn", batch_count: int = 1, **more: Any) -> SeedreamRequest:  # noqa: ANN401
