@@ -39,15 +39,13 @@ class Text:
 
 def fit(text: str, width: int, height: int, sizes: tuple[int, ...]) -> Text:
     """Wrap at the largest of the sizes (falling) that fits; at the smallest, cut with an ellipsis."""
-    cleaned = _clean(text)
+    cleaned = _clean(text[:MAX_CHARACTERS]) + (_ELLIPSIS if len(text) > MAX_CHARACTERS else "")
     wrapped = Text((), 0)
     for size in sizes:
         wrapped = Text(tuple(_wrap(cleaned, width, size)), max(size, _SMALLEST_FONT_PIXELS))
-        if wrapped.height <= height and len(cleaned) < MAX_CHARACTERS:
+        if wrapped.height <= height:
             return wrapped
     count = max(1, int(height / (wrapped.size * _LINE_HEIGHT)))
-    if count >= len(wrapped.lines):
-        return wrapped
     *kept, last = wrapped.lines[:count]
     while last and measure(last + _ELLIPSIS, wrapped.size) > width:
         last = last[:-1]
@@ -83,7 +81,7 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 
 def _clean(text: str) -> str:
     """Turn everything invisible into spaces but the line breaks, and letters the font lacks into their plain ones."""
-    composed = unicodedata.normalize("NFC", text[:MAX_CHARACTERS]).replace("\r\n", "\n")
+    composed = unicodedata.normalize("NFC", text).replace("\r\n", "\n")
     return "".join(_drawable(letter) for letter in composed)
 
 

@@ -73,19 +73,22 @@ class _Pane:
         width, height = self.image.size
         return max(1, round(count * math.sqrt(width * height) / 100))
 
+    def _is_wide(self) -> bool:
+        return self.image.width > _LANDSCAPE * self.image.height
+
     def draw(self) -> None:
         """Measure everything first, then draw: the pane is as high as what stands on it."""
         width, height = self.image.size
         margin, padding, gap = self.unit(4), self.unit(4), self.unit(3)
         pane_width = width - 2 * margin
-        if width > _LANDSCAPE * height:
+        if self._is_wide():
             many = len(self.order.references) > _IN_ONE_ROW
-            pane_width = max(round(width * (0.56 if many else 0.42)), self.unit(58))
+            pane_width = max(round(width * (0.64 if many else 0.42)), self.unit(58))
         inner = pane_width - 2 * padding
         chips = self._chips(inner)
         chips_height = (len(chips) - 1) * self.unit(5.2) + self.unit(4.2)
         fixed = 2 * padding + self.unit(2.8) + gap + self._references_height(inner) + chips_height
-        room = round(height * (0.86 if width > _LANDSCAPE * height else 0.7)) - fixed - gap
+        room = round(height * (0.87 if self._is_wide() else 0.7)) - fixed - gap
         sizes = tuple(self.unit(size) for size in (7, 6, 5, 4.2, 3.5, 2.9, 2.4, 2))
         prompt = fit(self.order.generation.prompt, inner, max(room, self.unit(4)), sizes)
         pane_height = fixed + prompt.height + gap
@@ -138,7 +141,8 @@ class _Pane:
         """Return columns, side of a cell, height of a row with its label."""
         count = len(self.order.references)
         columns = count if count <= _IN_ONE_ROW else (count + 1) // 2
-        side = min(self.unit(22), (inner - (columns - 1) * self.unit(1.4)) // max(columns, 1))
+        largest = self.unit(8 if count > _IN_ONE_ROW and self._is_wide() else 22)
+        side = min(largest, (inner - (columns - 1) * self.unit(1.4)) // max(columns, 1))
         return columns, max(1, side), max(1, side) + self.unit(4)
 
     def _references_height(self, inner: int) -> int:

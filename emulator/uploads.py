@@ -115,7 +115,6 @@ def decode_upload(data: bytes, limits: UploadLimits) -> Picture:
 
 def _thumbnail(image: Image.Image) -> Image.Image:
     """Return a small RGB copy, upright, with transparency shown on white."""
-    image.load()
     small = ImageOps.exif_transpose(image)
     small.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), reducing_gap=2.0)
     if small.mode.startswith("I"):

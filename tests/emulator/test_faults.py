@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -89,6 +90,32 @@ def test_a_reset_breaks_the_connection(caller: Caller, operation: str, when: str
     assert status_of(caller, operation) == 200
 
 
+def bytes_until_the_end(emulator: Emulator) -> bytes:
+    """Ask for the agent info over a bare socket and read until the connection ends."""
+    address = urlsplit(emulator.base_url)
+    with socket.create_connection((address.hostname or "", address.port or 0), timeout=5) as connection:
+        connection.sendall(b"GET /openapi/v1/agent/info?agentName=a&agentVersion=v1.0 HTTP/1.1\r\nHost: x\r\n")
+        connection.sendall(b"Authorization: emulator\r\nConnection: close\r\n\r\n")
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+        return received
+
+
+@pytest.mark.parametrize("fault", [Fault.reset("before"), Fault.reset("after"), Fault.reset("during")], ids=repr)
+def test_a_reset_is_one_on_the_wire(emulator: Emulator, fault: Fault) -> None:
+    emulator.order("info", fault)
+
+    with pytest.raises(ConnectionResetError):
+        bytes_until_the_end(emulator)
+
+
+def test_a_truncated_answer_ends_in_good_order(emulator: Emulator) -> None:
+    emulator.order("info", Fault.truncate(0.5))
+
+    assert bytes_until_the_end(emulator).startswith(b"HTTP/1.1 200 OK")
+
+
 @pytest.mark.parametrize(
     ("fault", "runs"),
     [
@@ -99,7 +126,7 @@ def test_a_reset_breaks_the_connection(caller: Caller, operation: str, when: str
         (Fault.stall(0.05), 0),
         (Fault.stall(0.05, accepted=True), 1),
     ],
-    ids=lambda value: repr(value),
+    ids=repr,
 )
 def test_a_lost_submit_has_created_its_run_or_not(caller: Caller, fault: Fault, runs: int) -> None:
     caller.emulator.order("submit", fault)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from emulator import Emulator
+from emulator.lettering import fit, measure
 
 from .caller import Caller, png, request, with_references
 
@@ -152,6 +153,23 @@ def test_one_changed_pixel_of_a_reference_changes_the_picture(caller: Caller) ->
 )
 def test_any_prompt_can_be_drawn(caller: Caller, prompt: str) -> None:
     assert caller.picture(request(textDescription=prompt)).size == (1024, 1024)
+
+
+@pytest.mark.parametrize(
+    "text", ["word " * 3000, "unbroken" * 400, "\u732b" * 1400], ids=["words", "one word", "tiles"]
+)
+def test_text_that_is_too_long_is_cut_to_its_place(text: str) -> None:
+    fitted = fit(text, 300, 200, (40, 20, 10))
+
+    assert fitted.height <= 200
+    assert max(measure(line, fitted.size) for line in fitted.lines) <= 300
+    assert fitted.lines[-1].endswith("...")
+
+
+def test_text_that_fits_is_whole_and_as_large_as_possible() -> None:
+    fitted = fit("a quiet harbour", 300, 200, (400, 30, 10))
+
+    assert (" ".join(fitted.lines), fitted.size) == ("a quiet harbour", 30)
 
 
 @pytest.mark.parametrize("ratio", ["1:1", "9:16", "21:9"])

@@ -13,6 +13,8 @@ from emulator import Emulator, UploadLimits
 
 from .caller import Caller, encoded, png, request, with_references
 
+FILE_PART = b'\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n' + png() + b"\r\n"
+
 
 def refusal(response: requests.Response) -> tuple[int, str]:
     document = response.json()
@@ -82,6 +84,20 @@ def test_references_that_disagree_are_refused(caller: Caller) -> None:
     document["input"]["images"] = ["https://example.com/b.png"]
 
     assert refusal(caller.submit(document)) == (422, "40000")
+
+
+def test_an_original_image_that_is_not_the_first_reference_is_refused(caller: Caller) -> None:
+    document = with_references("https://example.com/a.png", "https://example.com/b.png")
+    document["input"]["originalImage"] = "https://example.com/b.png"
+
+    assert refusal(caller.submit(document)) == (422, "40000")
+
+
+def test_an_original_image_that_repeats_the_first_reference_is_not_counted(caller: Caller) -> None:
+    document = with_references(*[f"https://example.com/{number}.png" for number in range(10)])
+    document["input"]["originalImage"] = "https://example.com/0.png"
+
+    assert caller.submit(document).status_code == 200
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b""])
@@ -271,8 +287,9 @@ def test_uploads_over_the_limits_are_refused() -> None:
             "multipart/form-data; boundary=x",
             b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\nA\r\n--x--',
         ),
+        ("multipart/form-data; boundary=x", b"--x" + FILE_PART + b"--x" + FILE_PART + b"--x--"),
     ],
-    ids=["JSON", "no boundary", "cut off", "no file name", "another field"],
+    ids=["JSON", "no boundary", "cut off", "no file name", "another field", "two files"],
 )
 def test_a_form_that_is_not_the_documented_one_is_refused(caller: Caller, content_type: str, body: bytes) -> None:
     headers = {"Authorization": "emulator", "Content-Type": content_type}
