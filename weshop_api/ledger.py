@@ -52,7 +52,7 @@ class Ledger:
         self._storage = Storage(path, clock=clock, warn=warn, settings=settings)
 
     def close(self) -> None:
-        """Let go of what is held in memory. The file needs no closing."""
+        """Let go of the file. What it has is complete at any time, closed or not."""
         self._storage.close()
 
     def claim(self, plan: RunPlan, owner: str, lease_seconds: float) -> Claim:
@@ -112,14 +112,15 @@ class Ledger:
         The first id stays. A different second one means that the service made two runs of one request: the second is
         kept as a run of its own, so that it can be fetched, and ``warn`` tells of it.
         """
+        alone = rules.adopted(text(execution_id), record.scope, self._clock())
 
         def complete(connection: sqlite3.Connection) -> tuple[RunRecord, bool]:
             row, current = restore(connection, record)
-            if current.execution_id not in ("", text(execution_id)):
-                _adopt(connection, rules.adopted(execution_id, record.scope, self._clock()))
+            if current.execution_id not in ("", alone.execution_id):
+                _adopt(connection, alone)
                 return current, True
-            after = rules.accepted(current, execution_id, charge)
-            brought_back = same_run(connection, rules.adopted(execution_id, record.scope, self._clock()))
+            after = rules.accepted(current, alone.execution_id, charge)
+            brought_back = same_run(connection, alone)
             if brought_back is not None:
                 connection.execute("DELETE FROM runs WHERE id = ?", (brought_back[0],))
                 after = rules.joined(after, brought_back[1])
@@ -143,9 +144,8 @@ class Ledger:
 
     def adopt(self, execution_id: str, scope: str) -> RunRecord:
         """The record of this run, a new one without a fingerprint when it was not submitted from here."""
-        return self._storage.write(
-            lambda connection: _adopt(connection, rules.adopted(execution_id, scope, self._clock()))
-        )
+        alone = rules.adopted(text(execution_id), scope, self._clock())
+        return self._storage.write(lambda connection: _adopt(connection, alone))
 
     def delivered(self, execution_id: str, scope: str) -> None:
         """All pictures of the run have been handed on."""

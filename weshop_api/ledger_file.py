@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from .ledger_schema import MIGRATIONS, Migration, check_version, file_version, migrate
+from .ledger_schema import MIGRATIONS, Migration, known_version, migrate
+
+FileIdentity = tuple[int, int, bool]
+"""Device, number, and whether the file is empty: one that somebody emptied is no longer the file it was."""
 
 READ_ONLY = "mode=ro"
 UNCHANGING = "immutable=1"
@@ -68,13 +71,13 @@ def keep_private(path: Path) -> None:
         path.chmod(0o600)
 
 
-def identity_of(path: Path) -> tuple[int, int] | None:
+def identity_of(path: Path) -> FileIdentity | None:
     """What tells this file from another that takes its name later; None when there is no file."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return (status.st_dev, status.st_ino)
+    return (status.st_dev, status.st_ino, status.st_size == 0)
 
 
 def _prepare(connection: sqlite3.Connection, settings: StorageSettings) -> None:
@@ -82,8 +85,6 @@ def _prepare(connection: sqlite3.Connection, settings: StorageSettings) -> None:
         connection.execute(f"PRAGMA max_page_count = {settings.max_pages}")
     # A row must be on the disk before the request leaves, also when the power fails in between.
     connection.execute("PRAGMA synchronous = FULL")
-    version = file_version(connection)
-    check_version(version, settings.migrations)
-    if version < len(settings.migrations):
+    if known_version(connection, settings.migrations) < len(settings.migrations):
         use_write_ahead_log(connection)
         migrate(connection, settings.migrations)

@@ -13,28 +13,39 @@ from .ledger_file import (
     READ_AND_WRITE,
     READ_ONLY,
     UNCHANGING,
+    FileIdentity,
     StorageSettings,
     identity_of,
     keep_private,
     open_database,
     use_write_ahead_log,
 )
-from .ledger_schema import file_version, migrate, select
+from .ledger_schema import NewerFileError, known_version, migrate, select
 
 _TABLES = ("runs", "uploads")
-_COMPANIONS = ("-wal", "-shm", "-journal")
+_LOG_SUFFIXES = ("-wal", "-journal")
 _READING_BUSY_SECONDS = 0.2
 _GUARD_STALE_SECONDS = 30.0
 _GUARD_WAIT_SECONDS = 3.0
 _GUARD_POLL_SECONDS = 0.05
-_SIGNS_OF_DAMAGE = ("no such table", "no such column", "has no column", "values for", "Could not decode")
+_SIGNS_OF_DAMAGE = (
+    "no such table",
+    "no such column",
+    "has no column",
+    "values for",
+    "unsupported file format",
+    "Could not decode",
+)
+
+# SQLite's sentence about a damaged file may quote the damage, and is not always text then.
+FILE_ERRORS = (sqlite3.Error, OSError, UnicodeDecodeError, NewerFileError)
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: Exception) -> bool:
     """Whether the file's content is at fault. Python 3.10 tells only the class and the sentence of SQLite's error."""
     if isinstance(error, sqlite3.OperationalError):
         return any(sign in str(error) for sign in _SIGNS_OF_DAMAGE)
-    return type(error) is sqlite3.DatabaseError
+    return type(error) in (sqlite3.DatabaseError, UnicodeDecodeError)
 
 
 def copy_readable(path: Path, target: sqlite3.Connection, settings: StorageSettings) -> int:
@@ -45,7 +56,7 @@ def copy_readable(path: Path, target: sqlite3.Connection, settings: StorageSetti
     """
     for option in (READ_ONLY, UNCHANGING):
         with (
-            contextlib.suppress(sqlite3.Error),
+            contextlib.suppress(*FILE_ERRORS),
             contextlib.closing(open_database(path, option, _READING_BUSY_SECONDS, settings.vfs)) as source,
         ):
             _copy_tables(source, target, settings)
@@ -55,7 +66,7 @@ def copy_readable(path: Path, target: sqlite3.Connection, settings: StorageSetti
 
 
 def set_aside(
-    path: Path, damaged: tuple[int, int] | None, now: float, settings: StorageSettings
+    path: Path, damaged: FileIdentity | None, now: float, settings: StorageSettings
 ) -> tuple[Path, int] | None:
     """Give the damaged file another name and begin a new one that holds what could be read.
 
@@ -68,20 +79,18 @@ def set_aside(
         aside = _free_name(path, now)
         fresh = path.with_name(f"{path.name}.fresh")
         kept = _write_fresh(path, fresh, settings)
-        for suffix in _COMPANIONS:
-            with contextlib.suppress(FileNotFoundError):
-                path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+        _move_companions(path, aside)
         _replace(path, aside, fresh)
         return aside, kept
 
 
 def _copy_tables(source: sqlite3.Connection, target: sqlite3.Connection, settings: StorageSettings) -> None:
     source.text_factory = _decode
-    version = file_version(source)
-    if version > len(settings.migrations):
+    version = known_version(source, settings.migrations)
+    if version == 0:
         return
     migrate(target, settings.migrations[:version])
-    for table in _TABLES[: 2 if version else 0]:
+    for table in _TABLES:
         # What lies behind a damaged page may be reachable from the other end.
         if not _copy_table(source, target, table, "ASC"):
             _copy_table(source, target, table, "DESC")
@@ -92,7 +101,7 @@ def _copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: s
         for row in source.execute(f"SELECT * FROM {table} ORDER BY rowid {order}"):  # noqa: S608 - our table names
             marks = ", ".join("?" * len(row))
             target.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)  # noqa: S608 - the same
-    except sqlite3.Error:
+    except FILE_ERRORS:
         return False
     return True
 
@@ -107,7 +116,7 @@ def _drop_unreadable_runs(connection: sqlite3.Connection) -> int:
 def _is_readable(connection: sqlite3.Connection, number: int) -> bool:
     try:
         return bool(list(select(connection, "WHERE id = ?", number)))
-    except sqlite3.DatabaseError:
+    except FILE_ERRORS:
         return False
 
 
@@ -121,6 +130,19 @@ def _write_fresh(path: Path, fresh: Path, settings: StorageSettings) -> int:
         keep_private(fresh)
         use_write_ahead_log(connection)
         return copy_readable(path, connection, settings)
+
+
+def _move_companions(path: Path, aside: Path) -> None:
+    """Take the logs along with their file, because SQLite would read them into the new one."""
+    for suffix in _LOG_SUFFIXES:
+        log = path.with_name(path.name + suffix)
+        with contextlib.suppress(FileNotFoundError):
+            if log.stat().st_size:
+                log.rename(aside.with_name(aside.name + suffix))
+            else:
+                log.unlink()
+    # This one is only an index of the log, and is made anew.
+    path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
 
 
 def _replace(path: Path, aside: Path, fresh: Path) -> None:

@@ -106,10 +106,7 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> 
     """Bring the file to the newest version. Raises NewerFileError for one that is newer already."""
 
     def upgrade(connection: sqlite3.Connection) -> None:
-        version = file_version(connection)
-        check_version(version, migrations)
-        if version == 0 and _has_tables(connection):
-            raise sqlite3.DatabaseError("the file is the database of another program")
+        version = known_version(connection, migrations)
         for statement in itertools.chain.from_iterable(migrations[version:]):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {len(migrations)}")
@@ -131,15 +128,18 @@ def transaction(connection: sqlite3.Connection, operation: Callable[[sqlite3.Con
     return outcome
 
 
-def check_version(version: int, migrations: Sequence[Migration]) -> None:
-    """Raise NewerFileError for a version that this library does not know yet."""
+def known_version(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> int:
+    """The version of the tables in this file, 0 for an empty file.
+
+    Raises NewerFileError for a version that this library does not know yet, and sqlite3.DatabaseError when the tables
+    are not ours.
+    """
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > len(migrations):
         raise NewerFileError
-
-
-def file_version(connection: sqlite3.Connection) -> int:
-    """The version of the tables in this file, 0 for an empty file."""
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version <= 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise sqlite3.DatabaseError("the file is the database of another program")
+    return version
 
 
 def text(value: str) -> str:
@@ -162,7 +162,7 @@ def same_run(connection: sqlite3.Connection, record: RunRecord) -> tuple[int, Ru
         found = select(connection, "WHERE idempotency_key = ?", record.idempotency_key)
     else:
         tail = "WHERE scope = ? AND execution_id = ? AND idempotency_key = ''"
-        found = select(connection, tail, record.scope, text(record.execution_id))
+        found = select(connection, tail, record.scope, record.execution_id)
     return next(found, None)
 
 
@@ -202,10 +202,6 @@ def insert(connection: sqlite3.Connection, record: RunRecord) -> None:
     connection.execute(_INSERT, _values(record))
 
 
-def _has_tables(connection: sqlite3.Connection) -> bool:
-    return bool(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
-
-
 def _write(connection: sqlite3.Connection, record: RunRecord, row: int | None) -> None:
     if row is None:
         insert(connection, record)
@@ -229,7 +225,7 @@ def _values(record: RunRecord) -> tuple[object, ...]:
         record.attempt,
         record.lease_owner,
         record.lease_until,
-        text(record.execution_id),
+        record.execution_id,
         json.dumps([[result.number, result.url, result.status] for result in record.results]),
         record.charge.charged_points,
         record.charge.remaining_points,

@@ -143,10 +143,7 @@ def test_a_finished_run_is_handed_out_with_its_results(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("ending", ["refused", "failed"])
 def test_a_run_that_ended_without_pictures_is_submitted_anew_with_a_new_key(ledger: Ledger, ending: str) -> None:
-    if ending == "refused":
-        first = ledger.refused(claimed(ledger))
-    else:
-        first = ledger.failed(running(ledger))
+    first = ledger.refused(claimed(ledger)) if ending == "refused" else ledger.failed(running(ledger))
 
     claim = ledger.claim(PLAN, "next", LEASE_SECONDS)
 
@@ -154,11 +151,13 @@ def test_a_run_that_ended_without_pictures_is_submitted_anew_with_a_new_key(ledg
     assert claim.record.idempotency_key != first.idempotency_key
 
 
-@pytest.mark.parametrize("change", [{"fingerprint": "f2"}, {"scope": "https://elsewhere.example/openapi"}])
-def test_another_request_or_another_service_is_another_run(ledger: Ledger, change: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "other", [replace(PLAN, fingerprint="f2"), replace(PLAN, scope="https://elsewhere.example/openapi")]
+)
+def test_another_request_or_another_service_is_another_run(ledger: Ledger, other: RunPlan) -> None:
     running(ledger)
 
-    assert ledger.claim(replace(PLAN, **change), "me", LEASE_SECONDS).kind is ClaimKind.SUBMIT
+    assert ledger.claim(other, "me", LEASE_SECONDS).kind is ClaimKind.SUBMIT
 
 
 def test_looking_at_the_current_run_reserves_nothing(ledger: Ledger) -> None:
@@ -531,6 +530,7 @@ def test_text_that_is_no_proper_unicode_does_no_harm(ledger: Ledger) -> None:
     assert found.delivered
     assert found.reference_urls == plan.reference_urls
     assert found.results == after.results
+    assert found.execution_id == after.execution_id
     assert ledger.forget(ids=[hostile]) == 1
 
 
