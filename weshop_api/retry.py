@@ -70,10 +70,10 @@ class RetryPolicy:
         """The loop for submitting a run.
 
         A refusal because of the limit is repeated for ``patience_seconds``, since the way becomes free when other
-        runs end, and is not counted as an attempt; ``on_refused`` is told each error that is going to be repeated, and the wait in seconds.
+        runs end, and is not counted as an attempt. ``on_refused`` is told each error that is going to be repeated, and
+        the wait in seconds.
         ``sleep`` is the caller's, who may have to end the waiting.
         """
-
         troubles = itertools.count(1)
 
         def is_exhausted(state: RetryCallState) -> bool:
