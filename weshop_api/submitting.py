@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from . import protocol
-from .errors import InvalidRequestError, LimitReachedError, OutcomeUnknownError, WeShopError
+from .errors import InvalidRequestError, LimitReachedError, NotSentError, OutcomeUnknownError, WeShopError
 from .ledger import ClaimKind
 from .progress import Phase, Progress
 
@@ -46,6 +46,7 @@ class Submitter:
         self.background = background
         self.limit = limit
         self.upload_generation = 0
+        self._clicks: set[_Click] = set()
 
     async def submit(
         self, request: SeedreamRequest, plan: RunPlan, patience_seconds: float, report: Callable[[Progress], None]
@@ -57,12 +58,22 @@ class Submitter:
         """
         click = _Click(self, request, plan, patience_seconds, report)
         task = self.background.start(click.run())
+        self._clicks.add(click)
         try:
             await asyncio.wait({task})
+            return task.result()
         except asyncio.CancelledError:
             click.abandoned.set()
             raise
-        return task.result()
+        except _AbandonedError:
+            raise NotSentError("Nothing was submitted, because the program is closing. Queue again.") from None
+        finally:
+            self._clicks.discard(click)
+
+    def close(self) -> None:
+        """Give back what has not been sent yet, so that nothing is left to wait for but what is on its way."""
+        for click in self._clicks:
+            click.abandoned.set()
 
 
 class _Click:

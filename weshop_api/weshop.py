@@ -123,6 +123,7 @@ class WeShop:
 
     async def aclose(self) -> None:
         """Complete what is being written down, then close the connections."""
+        self._submitter.close()
         await self._background.drain(DRAIN_SECONDS)
         self.ledger.close()
         await self.client.aclose()
