@@ -121,11 +121,11 @@ class _Click:
         attempts = self._submitter.client.policy.submitting(self._patience_seconds, self._pause, self._on_refused)
         try:
             submission: Submission = await attempts(self._attempt, body, record)
-        except OutcomeUnknownError:
-            await self._call(self._ledger.outcome_unknown, record)
-            raise
-        except (WeShopError, _AbandonedError) as error:
-            await self._give_back(record, error)
+        except Exception as error:
+            if _is_certainly_not_accepted(error):
+                await self._give_back(record, error)
+            else:
+                await self._call(self._ledger.outcome_unknown, record)
             raise
         return await self._call(self._ledger.accepted, record, submission.execution_id, submission.charge)
 
@@ -187,6 +187,11 @@ class _Click:
     def _tell(self, note: str = "") -> None:
         if not self.abandoned.is_set():
             self._report(Progress(Phase.SUBMITTING, total=self._request.batch_count, note=note))
+
+
+def _is_certainly_not_accepted(error: Exception) -> bool:
+    """Of errors that are not ours, such as one of the caller's listener, this is not known."""
+    return isinstance(error, WeShopError | _AbandonedError) and not isinstance(error, OutcomeUnknownError)
 
 
 def _not_identical() -> OutcomeUnknownError:
