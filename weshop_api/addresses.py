@@ -191,12 +191,11 @@ def _host_name(written: str) -> str:
     if written.startswith("["):
         numeric = _ip_address(written[1:-1])
         return str(numeric) if numeric is not None else ""
-    host = unicodedata.normalize("NFKC", written[: MAX_HOST_LENGTH + 1]).lower()
-    if not host.isascii():
-        try:
-            host = host.encode("idna").decode("ascii")
-        except UnicodeError:
-            return ""
+    try:
+        # The codec also turns full-width and other look-alike digits and dots into the usual ones.
+        host = written[: MAX_HOST_LENGTH + 1].encode("idna").decode("ascii").lower()
+    except UnicodeError:
+        return ""
     labels = host.split(".")
     if len(host) > MAX_HOST_LENGTH or not all(_LABEL.fullmatch(label) for label in labels):
         return ""

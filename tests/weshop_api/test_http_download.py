@@ -159,7 +159,7 @@ def test_the_synthetic_addresses_of_local_proxies_are_let_through(certificates: 
         "https://printer/a.png",
         "https://nas.local/a.png",
         "https://xn--a-/a.png",
-        "https://xn--pictures-.example/a.png",
+        "https://xn--zzzzzz.example/a.png",
         "file:///etc/passwd",
         "data:image/png;base64,AAAA",
         "",
@@ -266,6 +266,22 @@ def test_an_error_status_is_an_answer_with_the_beginning_of_its_body(status: str
             assert answer.status == int(status[:3])
             assert answer.header("retry-after") == "3"
             assert answer.body == b"x" * MAX_ERROR_BYTES
+
+    asyncio.run(scenario())
+
+
+def test_an_endless_error_page_is_read_as_far_as_needed(certificates: Certificates) -> None:
+    async def flood(_: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+        while True:
+            writer.write(bytes(10_000))
+            await writer.drain()
+
+    async def scenario() -> None:
+        async with downloads(flood, certificates) as (session, *_):
+            answer = await session.fetch(URL)
+
+            assert (answer.status, len(answer.body)) == (403, MAX_ERROR_BYTES)
 
     asyncio.run(scenario())
 

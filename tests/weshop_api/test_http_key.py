@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -387,6 +388,89 @@ async def _fails_while_writing(certificates: Certificates) -> None:
             await session.send("POST", "/agent/runs", content=b"x" * 20_000_000)
         finally:
             await session.aclose()
+
+
+class FailingStream(httpcore.AsyncNetworkStream):
+    """A connection on which the head of the request cannot be written: its bytes are in the frames of the failure."""
+
+    def __init__(self, failure: BaseException) -> None:
+        self.written = b""
+        self._failure = failure
+
+    async def start_tls(self, *_: object, **__: object) -> httpcore.AsyncNetworkStream:
+        return self
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - httpcore's signature
+        self.written += buffer
+        raise self._failure
+
+    async def read(self, *_: object, **__: object) -> bytes:
+        raise httpcore.ReadError
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+class FailingBackend(httpcore.AsyncNetworkBackend):
+    def __init__(self, stream: FailingStream) -> None:
+        self._stream = stream
+
+    async def connect_tcp(self, *_: object, **__: object) -> httpcore.AsyncNetworkStream:
+        return self._stream
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"),
+    [
+        (httpcore.WriteTimeout(), NoAnswerError),
+        (httpcore.WriteError(), NoAnswerError),
+        (ssl.SSLError("bad record mac"), NoAnswerError),
+        (RuntimeError("a fault of somebody else"), NoAnswerError),
+        (asyncio.CancelledError(), asyncio.CancelledError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+def test_the_bytes_of_a_request_that_could_not_be_written_are_not_shown(
+    failure: BaseException, kind: type[BaseException], certificates: Certificates
+) -> None:
+    async def scenario() -> tuple[BaseException, FailingStream]:
+        stream = FailingStream(failure)
+        network = network_to(FailingBackend(stream), certificates)
+        transport = ServiceTransport(Pools(network), Service(), marked_key)
+        try:
+            await transport.handle_async_request(httpx.Request("GET", "https://openapi.weshop.ai/openapi/x"))
+        except kind as error:
+            return error, stream
+        raise AssertionError("nothing failed")
+
+    error, stream = asyncio.run(scenario())
+
+    assert KEY_TEXT.encode() in stream.written
+    assert not any(KEY_TEXT in text for text in visible_texts(error))
+
+
+def test_the_request_that_httpcore_keeps_while_an_answer_is_read_has_lost_its_headers(
+    certificates: Certificates,
+) -> None:
+    async def scenario() -> list[object]:
+        async with RawServer(answering(reply()), certificates.of(SERVICE_HOST)) as server:
+            pools = Pools(network_to(LeadTo(server.port), certificates))
+            transport = ServiceTransport(pools, Service(), marked_key)
+            request = httpx.Request("GET", "https://openapi.weshop.ai/openapi/x")
+            response = await transport.handle_async_request(request)
+            stream = vars(response.stream)["_reply"].stream
+            sent = vars(stream)["_pool_request"].request
+            found = [sent.headers, request.headers.raw, list(response.headers.raw)]
+            await response.aclose()
+            await transport.aclose()
+
+            assert server.requests[0].headers["authorization"] == KEY_TEXT
+            return found
+
+    found = asyncio.run(scenario())
+
+    assert found[0] == []
+    assert KEY_TEXT not in repr(found)
 
 
 async def _is_cancelled_while_waiting(certificates: Certificates) -> None:
