@@ -268,7 +268,7 @@ def _failure(execution: Execution) -> RunFailedError:
 def _summary(record: RunRecord, run: Run) -> str:
     """One line about a run for the log: id, model, size, seconds, points."""
     parts = [f"run {run.execution_id}", record.model, record.image_size]
-    parts += [f"{len(run.usable)} pictures"]
+    parts += ["1 picture" if len(run.usable) == 1 else f"{len(run.usable)} pictures"]
     parts += [f"{run.seconds:.1f} s"] if run.seconds is not None else []
     parts += [f"{run.charge.charged_points:g} points"] if run.charge.charged_points is not None else []
     parts += [f"reused from {run.reused_from}"] if run.reused_from else []
