@@ -63,7 +63,7 @@ class Uploader:
             try:
                 reference, note = await self._upload_once(source)
             except WeShopError as error:
-                error.add(f"This is about image {number}.")
+                error.add(f"This is about picture {number}.")
                 raise
             done += 1
             report(Progress(Phase.UPLOADING, done=done, total=len(sources)))

@@ -34,7 +34,7 @@ SHORT = Timeouts(
     call_total_seconds=0.8,
     upload_total_seconds=0.8,
     download_idle_seconds=0.4,
-    download_total_seconds=2.0,
+    download_total_seconds=0.8,
 )
 
 
