@@ -23,15 +23,18 @@ from .errors import (
     ServiceError,
     UnreadableReplyError,
 )
-from .http import ApiSession, DownloadSession
+from .http import ApiSession, DownloadSession, Timeouts
 from .retry import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from .credentials import ApiKey
     from .models import Answer, Estimate, Execution, Picture, Submission
 
 
+# Somebody looks at a button meanwhile.
+KEY_CHECK_TIMEOUTS = Timeouts(idle_seconds=15.0, call_total_seconds=20.0)
 _GONE_STATUSES = frozenset({401, 403, 404, 410})
 
 
@@ -119,6 +122,18 @@ class WeShopClient:
             return await self.policy.reading()(attempt)
         except (NoAnswerError, ServiceError, UnreadableReplyError) as error:
             raise DownloadError(str(error)) from error
+
+
+async def check_key(key: ApiKey, service: Service, timeouts: Timeouts = KEY_CHECK_TIMEOUTS) -> None:
+    """Ask the service, once, whether it accepts a key that need not be saved. Costs nothing and creates nothing.
+
+    Raises AuthenticationError when it does not, and other members of the error tree when the answer leaves it open.
+    """
+    session = ApiSession(service, lambda: key, timeouts)
+    try:
+        protocol.read_success(await session.send("GET", protocol.KEY_CHECK_PATH))
+    finally:
+        await session.aclose()
 
 
 def _file_of(answer: Answer) -> bytes:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 UPLOAD_PATH = "/agent/assets/images"
 RUNS_PATH = "/agent/runs"
 ESTIMATE_PATH = "/agent/power-estimates"
+# The only known call that needs a key, costs nothing and creates nothing.
+KEY_CHECK_PATH = f"/v1/agent/info?agentName={AGENT_NAME}&agentVersion={AGENT_VERSION}"
 
 MAX_ID_LENGTH = 128
 MAX_URL_LENGTH = 4096
