@@ -150,9 +150,11 @@ def _incomplete(run: Run, problems: list[_Problem]) -> DownloadError:
     kept = len(run.usable) - len(problems)
     others = f" The other {kept} {'is' if kept == 1 else 'are'} kept." if kept else ""
     noun = "Picture" if len(numbers) == 1 else "Pictures"
+    is_gone = all(isinstance(problem.error, ExpiredAddressError) for problem in problems)
+    way_out = " If that does not help, WeShop may have deleted them: a new seed makes a new run." if is_gone else ""
     return DownloadError(
         f"{noun} {names} of run {run.execution_id} could not be fetched: {problems[0].error}{others} "
-        "Queue again to fetch only what is missing; nothing is charged for that.",
+        f"Queue again to fetch only what is missing; nothing is charged for that.{way_out}",
         missing=numbers,
         execution_id=run.execution_id,
     )

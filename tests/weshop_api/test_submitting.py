@@ -106,6 +106,21 @@ def test_also_another_process_repeats_the_identical_request_with_its_references(
     run(test)
 
 
+def test_what_a_killed_process_left_behind_is_repeated_identically_once_its_lease_has_ended(shops: Shops) -> None:
+    async def test() -> None:
+        told = Told()
+        async with shops.open() as shop:
+            killed = shop.ledger.claim(shop._plan(pro(), 7), "a process that was killed", 0.5).record
+            made = await shop.generate(pro(), seed=7, report=told)
+
+        (record,) = shops.emulator.runs
+        assert (made.execution_id, record.idempotency_key) == (record.execution_id, killed.idempotency_key)
+        assert told.sentences[0] == "submitting (another node is submitting the same run)"
+        assert [(row.state, row.attempt) for row in rows(shops)] == [(RunState.SUCCESS, 2)]
+
+    run(test)
+
+
 def test_a_refused_repetition_leaves_the_outcome_unknown_and_says_so(shops: Shops) -> None:
     async def test() -> None:
         shops.emulator.order("submit", Fault.reset("after"))
