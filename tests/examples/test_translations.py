@@ -61,7 +61,7 @@ def test_what_a_tooltip_says_of_an_option_is_said_in_both_languages(node: str) -
     texts = translated("nodeDefs")[node]["inputs"]
     for name, (_, settings) in inputs_of(node).items():
         for option in settings.get("options", ()):
-            word = re.compile(rf"(?<![\w.:]){re.escape(option)}(?![\w:])", re.ASCII)
+            word = re.compile(rf"(?<![\w:]){re.escape(option)}(?!\w)", re.ASCII)
             assert not word.search(settings["tooltip"]) or word.search(texts[name]["tooltip"]), (name, option)
 
 
