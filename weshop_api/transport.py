@@ -7,8 +7,10 @@ httpx.AsyncClient          sees neither the key nor an exception of httpcore
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import httpcore
@@ -29,6 +31,19 @@ FRESH_CONNECTION = "fresh_connection"
 MAX_CAUSES = 20
 
 _OWN_HEADERS = frozenset({b"host", b"authorization", b"proxy-authorization", b"cookie"})
+
+
+_CARRIES_KEY: ContextVar[bool] = ContextVar("weshop_carries_key", default=False)
+
+
+class _Discretion(logging.Filter):
+    """Keeps what httpcore says about the headers of the service's answers out of the log: they may quote the key."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (_CARRIES_KEY.get() and str(record.msg).startswith("receive_response_headers"))
+
+
+_DISCRETION = _Discretion()
 
 
 class PoolTransport(httpx.AsyncBaseTransport):
@@ -80,6 +95,15 @@ class ServiceTransport(PoolTransport):
         super().__init__(pools)
         self._service = service
         self._key = key
+        logging.getLogger("httpcore.http11").addFilter(_DISCRETION)  # Once: a logger takes the same filter only once.
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request with the key. Raises what PoolTransport raises."""
+        carries_key = _CARRIES_KEY.set(True)
+        try:
+            return await super().handle_async_request(request)
+        finally:
+            _CARRIES_KEY.reset(carries_key)
 
     def headers(self, request: httpx.Request) -> list[tuple[bytes, bytes]]:
         """The headers with the key. Raises ForbiddenDestinationError, and what finding the key raises."""
