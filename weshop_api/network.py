@@ -142,23 +142,31 @@ class Pools:
         self._network = network
         self._backend = backend or network.backend
         self._certificates: ssl.SSLContext | None = None
-        self._ways: dict[tuple[str, bool], Way] = {}
+        self._loading = asyncio.Lock()
+        self._ways: dict[tuple[str, str, bool], Way] = {}
 
-    def way(self, url: httpx.URL, *, fresh: bool) -> Way:
+    async def way(self, url: httpx.URL, *, fresh: bool) -> Way:
         """The way to a URL. A fresh one keeps no connection, so every request gets its own.
 
         This machine is never reached through a proxy. Raises NotSentError for a proxy that cannot be used.
         """
         proxy = "" if is_loopback_host(url.host) else self._network.proxy_for(url.scheme, url.host)
-        if (proxy, fresh) not in self._ways:
-            self._ways[proxy, fresh] = self._made(proxy, 0 if fresh else MAX_CONNECTIONS)
-        return self._ways[proxy, fresh]
+        if url.scheme == "https":
+            await self._load_certificates()
+        name = (url.scheme, proxy, fresh)
+        if name not in self._ways:
+            self._ways[name] = self._made(proxy, 0 if fresh else MAX_CONNECTIONS)
+        return self._ways[name]
+
+    async def _load_certificates(self) -> None:
+        # A quarter of a second on a busy machine, for which the event loop must not stand still.
+        async with self._loading:
+            if self._certificates is None:
+                self._certificates = await asyncio.to_thread(self._network.certificates)
 
     def _made(self, proxy: str, kept_connections: int) -> Way:
-        if self._certificates is None:
-            self._certificates = self._network.certificates()
         if proxy:
-            return self._through(_checked_proxy(proxy), self._certificates, kept_connections)
+            return self._through(_checked_proxy(proxy), kept_connections)
         pool = httpcore.AsyncConnectionPool(
             ssl_context=self._certificates,
             max_connections=MAX_CONNECTIONS,
@@ -168,7 +176,7 @@ class Pools:
         )
         return Way(pool, "")
 
-    def _through(self, proxy: httpx.Proxy, certificates: ssl.SSLContext, kept_connections: int) -> Way:
+    def _through(self, proxy: httpx.Proxy, kept_connections: int) -> Way:
         url = httpcore.URL(
             scheme=proxy.url.raw_scheme, host=proxy.url.raw_host, port=proxy.url.port, target=proxy.url.raw_path
         )
@@ -177,7 +185,7 @@ class Pools:
             pool: httpcore.AsyncConnectionPool = httpcore.AsyncSOCKSProxy(
                 proxy_url=url,
                 proxy_auth=proxy.raw_auth,
-                ssl_context=certificates,
+                ssl_context=self._certificates,
                 max_connections=MAX_CONNECTIONS,
                 max_keepalive_connections=kept_connections,
                 keepalive_expiry=KEEP_ALIVE_SECONDS,
@@ -187,8 +195,8 @@ class Pools:
             pool = httpcore.AsyncHTTPProxy(
                 proxy_url=url,
                 proxy_auth=proxy.raw_auth,
-                proxy_ssl_context=certificates if proxy.url.scheme == "https" else None,
-                ssl_context=certificates,
+                proxy_ssl_context=self._certificates if proxy.url.scheme == "https" else None,
+                ssl_context=self._certificates,
                 max_connections=MAX_CONNECTIONS,
                 max_keepalive_connections=kept_connections,
                 keepalive_expiry=KEEP_ALIVE_SECONDS,

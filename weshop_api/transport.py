@@ -68,7 +68,7 @@ class PoolTransport(httpx.AsyncBaseTransport):
 
     async def _exchange(self, request: httpx.Request, journey: _Journey) -> httpx.Response:
         url = request.url
-        way = self._pools.way(url, fresh=bool(request.extensions.get(FRESH_CONNECTION)))
+        way = await self._pools.way(url, fresh=bool(request.extensions.get(FRESH_CONNECTION)))
         journey.way = way.description
         sent = httpcore.Request(
             request.method,

@@ -48,7 +48,8 @@ from weshop_api.transport import ServiceTransport
 KEY_TEXT = "marked-test-key-not-real-0123456789"
 OWN_FILES = (__file__, http_servers.__file__)
 NO_HOME = Path("/there/is/no/such/folder")
-QUICK = Timeouts(connect_seconds=0.3, idle_seconds=0.3, call_total_seconds=1.0)
+PATIENT = Timeouts()
+QUICK = Timeouts(connect_seconds=2.0, idle_seconds=0.4, call_total_seconds=1.5)
 
 
 def marked_key() -> ApiKey:
@@ -62,12 +63,12 @@ def certificates() -> Certificates:
 
 @asynccontextmanager
 async def real_service(
-    behave: Behaviour, certificates: Certificates, *, host: str = SERVICE_HOST
+    behave: Behaviour, certificates: Certificates, *, host: str = SERVICE_HOST, timeouts: Timeouts = PATIENT
 ) -> AsyncIterator[tuple[ApiSession, RawServer, LeadTo]]:
     """A session for the real service whose connections end at a TLS server on loopback."""
     async with RawServer(behave, certificates.of(host)) as server:
         backend = LeadTo(server.port)
-        session = ApiSession(Service(), marked_key, QUICK, network_to(backend, certificates))
+        session = ApiSession(Service(), marked_key, timeouts, network_to(backend, certificates))
         try:
             yield session, server, backend
         finally:
@@ -196,7 +197,7 @@ def test_another_spelling_of_the_same_place_is_the_same_place(url: str, certific
 def test_a_path_that_could_lead_elsewhere_is_not_sent(path: str) -> None:
     async def scenario() -> None:
         backend = LeadTo(1)
-        session = ApiSession(Service(), marked_key, QUICK, Network(backend=backend, proxy_for=no_proxy))
+        session = ApiSession(Service(), marked_key, PATIENT, Network(backend=backend, proxy_for=no_proxy))
 
         with pytest.raises(ForbiddenDestinationError):
             await session.send("GET", path)
@@ -251,7 +252,7 @@ def test_a_proxy_sees_where_a_request_goes_but_neither_the_key_nor_the_path(cert
                 proxy_for=lambda _scheme, _host: f"http://someone:word@127.0.0.1:{proxy.port}",
                 certificates=certificates.trusted,
             )
-            session = ApiSession(Service(), marked_key, QUICK, network)
+            session = ApiSession(Service(), marked_key, PATIENT, network)
             for _ in range(2):
                 await session.send("GET", "/agent/runs/0123")
             await session.aclose()
@@ -271,7 +272,7 @@ def test_a_loopback_service_gets_the_placeholder_and_no_proxy() -> None:
             service = Service(f"{server.origin}/openapi")
             network = Network(proxy_for=lambda _scheme, _host: "http://127.0.0.1:1")
             environ = {"WESHOP_API_KEY": KEY_TEXT}
-            session = ApiSession(service, lambda: find_key(service, environ, NO_HOME), QUICK, network)
+            session = ApiSession(service, lambda: find_key(service, environ, NO_HOME), PATIENT, network)
             await session.send("GET", "/x")
             await session.aclose()
 
@@ -283,7 +284,7 @@ def test_a_loopback_service_gets_the_placeholder_and_no_proxy() -> None:
 def test_a_loopback_service_is_not_sent_a_key_of_the_user_even_when_asked_to() -> None:
     async def scenario() -> None:
         async with RawServer(answering(reply())) as server:
-            session = ApiSession(Service(f"{server.origin}/openapi"), marked_key, QUICK)
+            session = ApiSession(Service(f"{server.origin}/openapi"), marked_key, PATIENT)
             with pytest.raises(ForbiddenDestinationError):
                 await session.send("GET", "/x")
             await session.aclose()
@@ -299,7 +300,7 @@ def test_a_key_that_changes_is_used_from_the_next_request_on(certificates: Certi
         current = [next(keys)]
         async with RawServer(answering(reply()), certificates.of(SERVICE_HOST)) as server:
             network = network_to(LeadTo(server.port), certificates)
-            session = ApiSession(Service(), lambda: ApiKey(current[0]), QUICK, network)
+            session = ApiSession(Service(), lambda: ApiKey(current[0]), PATIENT, network)
             await session.send("GET", "/x")
             current[0] = next(keys)
             await session.send("GET", "/x")
@@ -344,7 +345,7 @@ def test_no_log_at_any_level_holds_the_key(
     outcome: str, certificates: Certificates, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
-        async with real_service(OUTCOMES[outcome], certificates) as (session, server, _):
+        async with real_service(OUTCOMES[outcome], certificates, timeouts=QUICK) as (session, server, _):
             for content in (None, b"{}"):
                 with_error = session.send("GET" if content is None else "POST", "/agent/runs", content=content)
                 await asyncio.gather(with_error, return_exceptions=True)
@@ -368,7 +369,7 @@ def test_no_exception_shows_the_key_in_its_causes_or_in_the_locals_of_its_frames
     outcome: str, certificates: Certificates
 ) -> None:
     async def scenario() -> WeShopError:
-        async with real_service(OUTCOMES[outcome], certificates) as (session, server, _):
+        async with real_service(OUTCOMES[outcome], certificates, timeouts=QUICK) as (session, server, _):
             with pytest.raises(WeShopError) as caught:
                 await session.send("POST", "/agent/runs", content=b"{}")
 
@@ -383,7 +384,7 @@ def test_no_exception_shows_the_key_in_its_causes_or_in_the_locals_of_its_frames
 async def _fails_while_writing(certificates: Certificates) -> None:
     # A body far larger than the socket's buffers: the reset arrives while the request is still being written.
     async with EarlyReset(certificates.of(SERVICE_HOST)) as server:
-        session = ApiSession(Service(), marked_key, QUICK, network_to(LeadTo(server.port), certificates))
+        session = ApiSession(Service(), marked_key, PATIENT, network_to(LeadTo(server.port), certificates))
         try:
             await session.send("POST", "/agent/runs", content=b"x" * 20_000_000)
         finally:
@@ -485,7 +486,7 @@ async def _has_a_key_that_is_not_one(certificates: Certificates) -> None:
     environ = {"WESHOP_API_KEY": KEY_TEXT + "\nX-Evil: 1"}
     service = Service()
     session = ApiSession(
-        service, lambda: find_key(service, environ, NO_HOME), QUICK, network_to(LeadTo(1), certificates)
+        service, lambda: find_key(service, environ, NO_HOME), PATIENT, network_to(LeadTo(1), certificates)
     )
     await session.send("GET", "/x")
 
@@ -533,7 +534,10 @@ def test_what_hooks_and_responses_of_httpx_show_does_not_hold_the_key(certificat
 
         async with RawServer(answering(reply()), certificates.of(SERVICE_HOST)) as server:
             transport = ServiceTransport(Pools(network_to(LeadTo(server.port), certificates)), Service(), marked_key)
-            hooks = {"request": [note_request], "response": [note_response]}
+            hooks: dict[str, list[Callable[..., Awaitable[None]]]] = {
+                "request": [note_request],
+                "response": [note_response],
+            }
             async with httpx.AsyncClient(transport=transport, event_hooks=hooks) as client:
                 response = await client.get("https://openapi.weshop.ai/openapi/x")
 
@@ -549,7 +553,7 @@ def test_what_hooks_and_responses_of_httpx_show_does_not_hold_the_key(certificat
 def test_the_session_for_pictures_sends_no_credentials(certificates: Certificates) -> None:
     async def scenario() -> None:
         async with RawServer(answering(reply()), certificates.of(SERVICE_HOST)) as server:
-            session = DownloadSession(Service(), QUICK, network_to(LeadTo(server.port), certificates))
+            session = DownloadSession(Service(), PATIENT, network_to(LeadTo(server.port), certificates))
             await session.fetch(f"https://{SERVICE_HOST}/openapi/agent/runs")
             await session.aclose()
 
@@ -562,7 +566,7 @@ def test_a_missing_key_is_an_error_of_its_own_and_nothing_is_opened() -> None:
     async def scenario() -> None:
         backend = LeadTo(1)
         session = ApiSession(
-            Service(), lambda: find_key(Service(), {}, NO_HOME), QUICK, Network(backend=backend, proxy_for=no_proxy)
+            Service(), lambda: find_key(Service(), {}, NO_HOME), PATIENT, Network(backend=backend, proxy_for=no_proxy)
         )
 
         with pytest.raises(CredentialsError, match="No WeShop API key is configured"):
