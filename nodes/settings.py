@@ -43,6 +43,7 @@ from ._callers import ALLOW_REMOTE_VARIABLE, Caller, complaint_about
 
 KEY_ROUTE = "/weshop/key"
 MAX_BODY_BYTES = 4_096
+_READING = ("GET", "HEAD")
 _FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
 
 Check = Callable[[ApiKey, Service], Awaitable[None]]
@@ -74,8 +75,8 @@ class KeySettings:
         self._check = check
 
     def add_routes(self, routes: web.RouteTableDef) -> None:
-        """Put the routes beside the host's own; it serves them under /api as well."""
-        routes.get(KEY_ROUTE, allow_head=False)(self._guarded(self._show))
+        """Put the routes beside the host's own; it serves them under /api as well, and passes on no options."""
+        routes.get(KEY_ROUTE)(self._guarded(self._show))
         routes.post(KEY_ROUTE)(self._guarded(self._save))
         routes.post(f"{KEY_ROUTE}/test")(self._guarded(self._test))
         routes.post(f"{KEY_ROUTE}/remove")(self._guarded(self._remove))
@@ -85,7 +86,7 @@ class KeySettings:
             complaint = complaint_about(_caller(request), self._environ.get(ALLOW_REMOTE_VARIABLE, ""))
             if complaint:
                 return _answer(403, Outcome(ok=False, message=complaint))
-            fields = {} if request.method == "GET" else await _fields(request)
+            fields = {} if request.method in _READING else await _fields(request)
             if fields is None:
                 message = f"Send a JSON object of at most {MAX_BODY_BYTES:,} bytes as application/json."
                 return _answer(400, Outcome(ok=False, message=message))
@@ -178,7 +179,7 @@ def _caller(request: web.Request) -> Caller:
         origins=tuple(headers.getall("Origin", ())),
         fetch_sites=tuple(headers.getall("Sec-Fetch-Site", ())),
         is_forwarded=any(name in headers for name in _FORWARDED),
-        is_change=request.method != "GET",
+        is_change=request.method not in _READING,
     )
 
 

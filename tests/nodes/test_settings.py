@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from weshop_pack.nodes.settings import MAX_BODY_BYTES, KeySettings
 
 from weshop_api.credentials import KEY_FILE, REAL_BASE_URL, ApiKey, Service
 from weshop_api.errors import (
@@ -24,7 +25,6 @@ from weshop_api.errors import (
     ServerError,
     WeShopError,
 )
-from weshop_pack.nodes.settings import MAX_BODY_BYTES, KeySettings
 
 KEY = "marked-test-key-not-real-0123456789"
 EARLIER_KEY = "earlier-test-key-not-real-987654321"

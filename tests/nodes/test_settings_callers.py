@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-
 from weshop_pack.nodes._callers import Caller, complaint_about
 
 OWN_PAGE = Caller(

@@ -1,0 +1,107 @@
+"""The key goes to the real service's address and nowhere else, and nothing that a host writes or serves holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from emulator import ByPolls, Emulator
+from tools.comfyui import ComfyUIProcess
+from tools.comfyui.process import THIS_PACK
+from tools.environment import Environment
+
+from .evidence import command_lines, places_of, served, written
+from .front import API_HOST, FILES_HOST, Front
+from .key_story import KEY, PROMPT_MARK, Story, Teller, write_key
+
+PACKS = {**THIS_PACK, "crash-reporter": Path(__file__).parent / "crash_reporter"}
+TALKATIVE = ("--verbose", "DEBUG")
+VARIABLES = {"PYTHONFAULTHANDLER": "1"}
+
+
+@pytest.fixture(scope="module", params=["variable", "file"])
+def story(
+    request: pytest.FixtureRequest, environment: Environment, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Story]:
+    """One life of a host at debug log level, the key in the environment or in the file."""
+    folder = tmp_path_factory.mktemp(request.param)
+    home = folder / "host"
+    with Emulator(port=0, pace=ByPolls(1), pictures="small") as emulator, Front(emulator, folder) as front:
+        variables = {**VARIABLES, **front.variables}
+        if request.param == "variable":
+            variables["WESHOP_API_KEY"] = KEY
+        else:
+            home.mkdir()
+            write_key(home)
+        with ComfyUIProcess(environment, home, variables=variables, packs=PACKS, arguments=TALKATIVE) as host:
+            yield Teller(host, emulator, front).tell()
+
+
+def test_every_trouble_ends_in_its_error(story: Story) -> None:
+    assert [kind for kind, _ in story.errors] == story.expected
+    assert story.pictures == 2
+
+
+def test_every_error_is_a_sentence_of_one_paragraph(story: Story) -> None:
+    for _, sentence in story.errors:
+        assert len(sentence) > 40
+        assert sentence.isprintable()
+
+
+def test_the_search_finds_what_is_there(story: Story) -> None:
+    """Without this the next test could pass because it looks in the wrong places."""
+    places = places_of(PROMPT_MARK, story.evidence)
+
+    assert {"GET /history", "comfyui.log", "websocket", "texts in output/story_00001_.png"} <= set(places)
+    log = story.evidence["comfyui.log"].decode(errors="replace")
+    assert "httpcore" in log, "the log is not at debug level"
+    assert "Fatal Python error: Aborted" in log, "the fault handler did not report"
+    assert "execution_list = " in log, "the crash reporter did not show variables"
+    assert any(name.endswith("ledger.sqlite3") for name in story.evidence)
+
+
+def test_nothing_that_was_written_or_served_holds_the_key(story: Story) -> None:
+    assert places_of(KEY, story.evidence) == []
+
+
+def test_the_key_goes_to_the_service_in_one_header_only(story: Story) -> None:
+    requests = story.front.at(API_HOST)
+
+    assert len(requests) > 20
+    for seen in requests:
+        assert seen.authorization == KEY
+        assert seen.target.startswith("/openapi/")
+        # The settings page was given the key to save; everything else has no reason to quote it.
+        assert KEY.encode() not in seen.head + seen.body
+
+
+def test_no_other_place_is_sent_the_key(story: Story) -> None:
+    pictures = story.front.at(FILES_HOST)
+
+    assert pictures
+    for seen in pictures:
+        assert seen.authorization == ""
+        assert KEY.encode() not in seen.head + seen.body
+    assert set(story.front.tunnels) == {f"{API_HOST}:443", f"{FILES_HOST}:443"}
+    assert places_of(KEY, {"wire": bytes(story.front.wire)}) == []
+
+
+def test_a_service_on_this_machine_never_sees_the_key(environment: Environment, tmp_path: Path) -> None:
+    home = tmp_path / "host"
+    with Emulator(port=0, pace=ByPolls(1), pictures="small") as emulator, Front(emulator, tmp_path) as front:
+        variables = {**front.variables, "WESHOP_BASE_URL": emulator.base_url, "WESHOP_API_KEY": KEY}
+        with ComfyUIProcess(environment, home, variables=variables, arguments=TALKATIVE) as host:
+            teller = Teller(host, emulator, front)
+            teller._succeed()
+            evidence = {**teller.story.evidence, **served(host), **command_lines(), **written(host)}
+
+        assert places_of(KEY, evidence) == []
+        assert {dict(seen.headers).get("Authorization") for seen in emulator.requests if seen.origin == "api"} == {
+            "emulator"
+        }
+        assert all("Authorization" not in dict(seen.headers) for seen in emulator.requests if seen.origin == "files")
+        assert {urlsplit(emulator.base_url).hostname} == {"127.0.0.1"}
+        assert front.tunnels == []
