@@ -1,8 +1,8 @@
 """Under the HTTP layer: the one line that reads the key, and what becomes of failures.
 
-httpx.AsyncClient          sees neither the key nor an exception of httpcore
-`-- PoolTransport          turns every failure into an error of this library and cuts its traceback
-    `-- ServiceTransport   adds the key, and only to a request for the service itself
+ApiSession, DownloadSession    see neither the key nor an exception of httpcore
+`-- PoolTransport              turns every failure into an error of this library and cuts its traceback
+    `-- ServiceTransport       adds the key, and only to a request for the service itself
 """
 
 from __future__ import annotations
