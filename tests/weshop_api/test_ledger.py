@@ -305,6 +305,23 @@ def test_reading_a_finished_run_again_brings_its_fresh_urls(ledger: Ledger) -> N
     assert found.results == fresh
 
 
+def test_reading_a_finished_run_again_without_results_keeps_those_that_are_known(ledger: Ledger) -> None:
+    record = ledger.finished(running(ledger), RESULTS)
+
+    after = ledger.finished(record, ())
+
+    assert after.results == RESULTS
+
+
+def test_an_answer_that_comes_after_the_end_does_not_move_the_run_back(ledger: Ledger) -> None:
+    record = claimed(ledger)
+    ledger.finished(ledger.accepted(record, "run-1"), RESULTS)
+
+    after = ledger.accepted(record, "run-1")
+
+    assert after.state is RunState.SUCCESS
+
+
 def test_a_success_is_not_turned_into_a_failure(ledger: Ledger) -> None:
     record = running(ledger)
     ledger.finished(record, RESULTS)

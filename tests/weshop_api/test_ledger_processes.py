@@ -55,7 +55,11 @@ def started(program: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def ended(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=60)
+    """What is left to be read of its output, once it has ended."""
+    assert process.stdout is not None
+    with process.stdout as stdout:
+        output = stdout.read()
+    process.wait(timeout=60)
     return output
 
 

@@ -317,7 +317,17 @@ def write_nonsense_into_rows(path: Path) -> None:
     connection.close()
 
 
+def write_nonsense_into_schema(path: Path) -> None:
+    """SQLite quotes the name in its sentence about the damage, and that is not text."""
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA writable_schema = ON")
+    connection.execute("UPDATE sqlite_master SET name = CAST(x'acff' AS TEXT), sql = 'CREATE NONSENSE'")
+    connection.commit()
+    connection.close()
+
+
 DAMAGES = [
+    write_nonsense_into_schema,
     damage_header,
     damage_by_text,
     cut_in_half,
@@ -503,9 +513,9 @@ def test_what_cannot_be_written_is_bypassed_with_what_is_known(
 
         with file_modes_count():
             ledger = Ledger(path, clock=clock, warn=warnings.append)
+            exercise(ledger)
             claim = ledger.claim(PLAN, "me", 10)
             late_record = ledger.current(SCOPE, "late")
-            exercise(ledger)
             ledger.close()
 
     assert claim.kind is ClaimKind.WATCH
@@ -685,6 +695,59 @@ def test_a_request_that_two_submitted_meanwhile_keeps_both_runs(
     assert fresh.find_run("run-mine", SCOPE) is not None
 
 
+def test_a_delivery_in_memory_and_an_end_in_the_file_are_both_kept(
+    opened: Callable[..., Ledger], path: Path, clock: Clock
+) -> None:
+    ledger = opened()
+    remember_a_life(ledger)
+    holder = locked(path)
+    ledger.delivered("run-going", SCOPE)
+    holder.close()
+    other = opened()
+    other.finished(other.claim(PLAN, "me", 10).record, RESULTS)
+
+    clock.now += 61
+    ledger.recent_runs()
+
+    found = opened().find_run("run-going", SCOPE)
+    assert found is not None
+    assert (found.state, found.delivered) == (RunState.SUCCESS, True)
+
+
+def test_a_failure_in_memory_does_not_hide_a_run_that_another_began_meanwhile(
+    opened: Callable[..., Ledger], path: Path, clock: Clock
+) -> None:
+    ledger = opened()
+    remember_a_life(ledger)
+    new = replace(PLAN, fingerprint="new")
+    holder = locked(path)
+    ledger.failed(ledger.accepted(ledger.claim(new, "me", 10).record, "run-mine"))
+    holder.close()
+    other = opened()
+    other.accepted(other.claim(new, "other", 10).record, "run-theirs")
+
+    clock.now += 61
+    claim = ledger.claim(new, "me", 10)
+
+    assert claim.kind is ClaimKind.WATCH
+    assert claim.record.execution_id == "run-theirs"
+
+
+def test_the_same_trouble_is_warned_about_once_although_the_file_worked_in_between(
+    opened: Callable[..., Ledger], path: Path, clock: Clock, warnings: list[str]
+) -> None:
+    ledger = opened()
+    remember_a_life(ledger)
+    for _ in range(2):
+        holder = locked(path)
+        exercise(ledger)
+        holder.close()
+        clock.now += 61
+        exercise(ledger)
+
+    assert len(warnings) == 1
+
+
 def test_a_file_that_stays_unusable_is_warned_about_once(
     opened: Callable[..., Ledger], path: Path, clock: Clock, warnings: list[str]
 ) -> None:
@@ -725,6 +788,22 @@ def test_the_write_ahead_log_is_used_where_it_can_be(opened: Callable[..., Ledge
     mode = connection.execute("PRAGMA journal_mode").fetchone()
     connection.close()
     assert mode == ("wal",)
+
+
+def test_the_log_is_folded_into_the_file_at_the_end_and_not_after_every_write(
+    opened: Callable[..., Ledger], path: Path
+) -> None:
+    """Folding costs several waits for the disk, each as long as the write itself."""
+    ledger = opened()
+    log = path.with_name("ledger.sqlite3-wal")
+    sizes = []
+    for number in range(3):
+        ledger.claim(replace(PLAN, fingerprint=f"f{number}"), "me", 10)
+        sizes.append(log.stat().st_size)
+    ledger.close()
+
+    assert sizes[0] < sizes[1] < sizes[2]
+    assert not log.exists()
 
 
 @pytest.mark.parametrize("name", ["with space", "per%20cent", "question?mark", "hash#", "umlaut-\xe4", "a&b=c"])
