@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import closing
 
 import pytest
 
@@ -27,7 +28,8 @@ from .shops import CountedSource, Shops, Told, error_of, pro, references, run, u
 
 def rows(shops: Shops) -> list[RunRecord]:
     """Return what the ledger has, the newest first."""
-    return list(Ledger(shops.folder / "ledger.sqlite3", warn=pytest.fail).recent_runs())
+    with closing(Ledger(shops.folder / "ledger.sqlite3", warn=pytest.fail)) as ledger:
+        return list(ledger.recent_runs())
 
 
 def submits(emulator: Emulator) -> list[tuple[str | None, bytes]]:

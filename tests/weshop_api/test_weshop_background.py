@@ -46,14 +46,14 @@ def test_results_come_in_the_order_of_the_work() -> None:
 
 def test_the_first_error_ends_the_rest_before_it_is_raised() -> None:
     async def test() -> None:
-        work = Work()
+        work, before = Work(), asyncio.all_tasks()
         with pytest.raises(NoAnswerError, match="first"):
             await gather_or_cancel(
                 [work.last(5), work.last(0.01, NoAnswerError("first")), work.last(0.01, NoAnswerError("second"))]
             )
 
         assert work.ends == ["cancelled"]
-        assert len(asyncio.all_tasks()) == 2
+        assert asyncio.all_tasks() == before
 
     run(test)
 
