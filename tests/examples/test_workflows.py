@@ -16,7 +16,7 @@ from .forms import our_nodes
 from .saved import Json, complaints
 
 FILES = sorted(EXAMPLES.glob("*.json"))
-NAMED_IN_README = 7
+FEWEST_EXAMPLES = 7
 CHEAP_SIZE = "2K"
 MOST_PICTURES = 4
 
@@ -37,7 +37,7 @@ def values_of(workflow: Json, node_type: str) -> list[list[Any]]:
 
 
 def test_all_examples_are_there() -> None:
-    assert len(FILES) >= NAMED_IN_README
+    assert len(FILES) >= FEWEST_EXAMPLES
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
