@@ -7,11 +7,14 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from emulator import Emulator
 from tools.comfyui import ComfyUIProcess, Hosts, treat_termination_as_interrupt
 from tools.environment import Environment
 from tools.examples import EXAMPLES, ExampleOutcome, run_example
+
+from .browser import FRONTENDS, Frontend, frontend_named, open_browser
 
 EXAMPLE_TIMEOUT_SECONDS = 120.0
 SHOWN_LOG_CHARACTERS = 6000
@@ -80,6 +83,19 @@ def hosts(environment: Environment, emulator: Emulator, tmp_path: Path, pytestco
     yield own
     own.stop_all()
     pytestconfig.stash[_hosts_of_test].remove(own)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser for the tests of a file; those must not run event loops of their own in this thread."""
+    with open_browser() as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=FRONTENDS)
+def frontend(request: pytest.FixtureRequest) -> Frontend:
+    """Each version of the page: a test that takes this runs once with each."""
+    return frontend_named(request.param)
 
 
 @pytest.fixture
