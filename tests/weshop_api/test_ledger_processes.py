@@ -37,14 +37,15 @@ for number in range(50):
     print(number, ledger.claim(replace(PLAN, fingerprint=f"f{number}"), "me", 600).kind.value)
 """
 
-LIVE_UNTIL_KILLED = """
+# One write for each line: in pieces, the last line of a killed process would be incomplete.
+LIVE_UNTIL_KILLED = r"""
 number = int(sys.argv[2])
 while True:
     plan = replace(PLAN, fingerprint=f"f{number}")
     record = ledger.claim(plan, "me", 600).record
-    print("claimed", number, flush=True)
+    print(f"claimed {number}\n", end="", flush=True)
     ledger.accepted(record, f"run-{number}")
-    print("accepted", number, flush=True)
+    print(f"accepted {number}\n", end="", flush=True)
     number += 1
 """
 
