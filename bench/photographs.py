@@ -85,10 +85,11 @@ def _texture(size: Size, random: np.random.Generator) -> NDArray[np.float32]:
         total += _smooth_noise(size, cell, random) * strength
         cell //= 2
         strength *= _TEXTURE_FALLOFF
-    return total * (0.35 + np.abs(_smooth_noise(size, 512, random)))
+    total *= np.abs(_smooth_noise(size, 512, random)) + np.float32(0.35)
+    return total
 
 
 def _smooth_noise(size: Size, cell: int, random: np.random.Generator) -> NDArray[np.float32]:
     width, height = size
     coarse = random.standard_normal((height // cell + 2, width // cell + 2), dtype=np.float32)
-    return np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC), dtype=np.float32)

@@ -295,8 +295,8 @@ class PictureBatch:
     def _place(self, index: int, width: int, height: int) -> Floats:
         with self._lock:
             if self._batch is None:
-                # numpy asks Linux for huge pages, torch does not: touching them first takes half the time.
-                self._batch = np.empty((len(self._pictures), height, width, 3), dtype=np.float32)
+                # By torch, not numpy: numpy asks Linux for huge pages, which virtual machines can be slow to give.
+                self._batch = torch.empty(len(self._pictures), height, width, 3).numpy()
             place: Floats = self._batch[index]
         if place.shape[:2] == (height, width):
             return place

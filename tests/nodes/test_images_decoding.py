@@ -41,7 +41,8 @@ def file_of(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 def shown(levels: Array, full: int = 255) -> Array:
     """The values that whole numbers stand for: each divided in float32."""
-    return levels.astype(np.float32) / np.float32(full)
+    values: Array = levels.astype(np.float32) / np.float32(full)
+    return values
 
 
 def some_levels(height: int, width: int, channels: int, full: int = 255) -> Array:
@@ -142,7 +143,7 @@ def left_filtered(row: Array) -> bytes:
     values = row.astype(">u2").view(np.uint8).reshape(len(row), -1)
     difference = values.copy()
     difference[1:] -= values[:-1]
-    return b"\x01" + difference.tobytes()
+    return b"\x01" + bytes(difference.tobytes())
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -175,7 +176,7 @@ def test_opaque_pixels_with_alpha_are_exact(kind: str) -> None:
 def test_a_grey_picture_with_alpha_lies_over_white() -> None:
     image = Image.fromarray(np.array([[[40, 255], [40, 0]]], dtype=np.uint8), "LA")
 
-    assert np.array_equal(decoded(file_of(image)), [[[shown(np.array(40))] * 3, [1, 1, 1]]])
+    assert np.array_equal(decoded(file_of(image)), shown(np.array([[[40] * 3, [255] * 3]])))
 
 
 @pytest.mark.parametrize(("mode", "colour"), [("P", 0), ("L", 60), ("RGB", (60, 60, 60))])
@@ -183,7 +184,7 @@ def test_a_colour_that_the_file_calls_transparent_is_white(mode: str, colour: in
     image = Image.new(mode, (4, 1), colour)
     if mode == "P":
         image.putpalette([60, 60, 60, 30, 30, 30])
-    image.putpixel((3, 0), {"P": 1, "L": 30, "RGB": (30, 30, 30)}[mode])
+    image.putpixel((3, 0), 1 if mode == "P" else 30 if mode == "L" else (30, 30, 30))
 
     result = decoded(file_of(image, transparency=colour))
 
@@ -342,7 +343,7 @@ def test_an_animation_gives_its_first_frame(kind: str) -> None:
     frames = [Image.new("RGB", (12, 10), colour) for colour in ("red", "lime", "blue")]
     data = file_of(frames[0], kind, save_all=True, append_images=frames[1:], lossless=True)
 
-    assert np.array_equal(decoded(data), np.broadcast_to(np.float32([1, 0, 0]), (10, 12, 3)))
+    assert np.array_equal(decoded(data), np.broadcast_to([1, 0, 0], (10, 12, 3)))
 
 
 # --- hostile and damaged files ---------------------------------------------------------------------------------------
