@@ -37,6 +37,10 @@ class _AbandonedError(Exception):
     """Nobody waits for this submission any more, and so nobody sees this error."""
 
 
+class _OvertakenError(Exception):
+    """Another process took this submission over, because nothing was heard of it for too long. Never leaves a click."""
+
+
 class Submitter:
     """Turns a plan into an accepted run, with the ledger as its memory."""
 
@@ -98,11 +102,13 @@ class _Click:
         self.abandoned = asyncio.Event()
 
     async def run(self) -> tuple[RunRecord, bool]:
-        claim = await self._claim()
-        if claim.kind in (ClaimKind.WATCH, ClaimKind.DONE):
-            return claim.record, True
-        async with self._lease(claim.record):
-            return await self._send(claim.record), False
+        while True:
+            claim = await self._claim()
+            if claim.kind in (ClaimKind.WATCH, ClaimKind.DONE):
+                return claim.record, True
+            with contextlib.suppress(_OvertakenError):
+                async with self._lease(claim.record):
+                    return await self._send(claim.record), False
 
     async def _claim(self) -> Claim:
         """Wait while another node or another process is submitting the very same run."""
@@ -121,6 +127,8 @@ class _Click:
         attempts = self._submitter.client.policy.submitting(self._patience_seconds, self._pause, self._on_refused)
         try:
             submission: Submission = await attempts(self._attempt, body, record)
+        except _OvertakenError:
+            raise
         except Exception as error:
             if _is_certainly_not_accepted(error):
                 await self._give_back(record, error)
@@ -132,6 +140,8 @@ class _Click:
     async def _attempt(self, body: bytes, record: RunRecord) -> Submission:
         if self.abandoned.is_set():
             raise _AbandonedError
+        if not await self._call(self._ledger.renew, record, LEASE_SECONDS):
+            raise _OvertakenError
         self._tell()
         limit = self._submitter.limit
         try:

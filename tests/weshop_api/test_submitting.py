@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import closing
 
 import pytest
@@ -368,6 +369,32 @@ def test_of_two_equal_clicks_the_second_submits_when_the_first_is_given_up(shops
         assert len(shops.emulator.runs) == 1
 
     run(test)
+
+
+def test_a_click_that_has_lost_its_lease_sends_nothing_while_another_process_is_at_it(shops: Shops) -> None:
+    async def test() -> None:
+        shops.emulator.order("submit", Fault.refuse(429, "40005", retry_after_seconds=0.3))
+        async with shops.open() as shop:
+            click = asyncio.ensure_future(shop.generate(pro()))
+            await until(lambda: shops.count("submit") == 1)
+            # As after a sleep of this machine: to the other process the lease has long run out.
+            with closing(_ledger(shops, ahead_seconds=60)) as other:
+                taken = other.claim(other.recent_runs(1)[0], "another process", lease_seconds=60)
+                await asyncio.sleep(0.8)
+                sent_meanwhile = shops.count("submit")
+                other.outcome_unknown(taken.record)
+            made = await click
+
+        assert sent_meanwhile == 1
+        assert made.execution_id == shops.emulator.runs[0].execution_id
+        assert len(set(submits(shops.emulator))) == 1
+        assert shops.emulator.unused_faults == ()
+
+    run(test)
+
+
+def _ledger(shops: Shops, ahead_seconds: float) -> Ledger:
+    return Ledger(shops.folder / "ledger.sqlite3", warn=pytest.fail, clock=lambda: time.time() + ahead_seconds)
 
 
 def test_a_cancellation_while_watching_leaves_the_run_to_the_next_call(shops: Shops) -> None:
