@@ -125,7 +125,11 @@ class Storage:
     def _copy_to_memory(self, path: Path, error: Exception) -> sqlite3.Connection:
         self._close_idle()
         memory = _new_memory()
-        copy_readable(path, memory, self._settings)
+        try:
+            copy_readable(path, memory, self._settings)
+        except BaseException:
+            memory.close()
+            raise
         self._return_at = self._clock() + self._settings.return_after_seconds
         self._warn_once(_bypass_sentence(path, error))
         return memory

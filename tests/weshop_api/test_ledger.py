@@ -279,6 +279,7 @@ def test_a_second_run_of_one_request_is_kept_as_a_run_of_its_own(tmp_path: Path,
     assert len(warnings) == 1
     assert "run-1" in warnings[0]
     assert "run-2" in warnings[0]
+    ledger.close()
 
 
 def test_two_processes_may_finish_the_same_run(ledger: Ledger, clock: Clock) -> None:

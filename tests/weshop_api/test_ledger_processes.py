@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,8 @@ def ended(process: subprocess.Popen[str]) -> str:
 def test_of_eight_processes_exactly_one_submits_each_request(tmp_path: Path, *, is_file_new: bool) -> None:
     path = tmp_path / "weshop" / "ledger.sqlite3"
     if not is_file_new:
-        Ledger(path, warn=pytest.fail).recent_runs()
+        with closing(Ledger(path, warn=pytest.fail)) as ledger:
+            ledger.recent_runs()
 
     start_at = time.time() + 1.0
     processes = [started(CLAIM_FIFTY, path, start_at) for _ in range(8)]
@@ -109,7 +111,8 @@ def test_a_process_that_died_while_setting_a_file_aside_blocks_nobody_for_long(t
 
     assert time.monotonic() - started_at < 3
     assert len(warnings) == 1
-    assert Ledger(path, warn=pytest.fail).claim(PLAN, "me", 10).kind is ClaimKind.WAIT
+    with closing(Ledger(path, warn=pytest.fail)) as ledger:
+        assert ledger.claim(PLAN, "me", 10).kind is ClaimKind.WAIT
 
 
 def test_a_process_killed_at_any_moment_leaves_every_row_it_had_written(tmp_path: Path) -> None:
@@ -132,7 +135,8 @@ def test_a_process_killed_at_any_moment_leaves_every_row_it_had_written(tmp_path
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     connection.close()
-    rows = {run.fingerprint: run for run in Ledger(path, warn=pytest.fail).recent_runs(1_000_000)}
+    with closing(Ledger(path, warn=pytest.fail)) as ledger:
+        rows = {run.fingerprint: run for run in ledger.recent_runs(1_000_000)}
     assert len(claimed) > 12
     assert {f"f{number}" for number in claimed} <= set(rows)
     assert {rows[f"f{number}"].execution_id for number in accepted} == {f"run-{number}" for number in accepted}

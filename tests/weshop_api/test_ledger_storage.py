@@ -504,11 +504,13 @@ def test_what_cannot_be_written_is_bypassed_with_what_is_known(
         reader = sqlite3.connect(path_elsewhere)
         reader.execute("BEGIN").execute("SELECT * FROM runs").fetchall()
         late = replace(PLAN, fingerprint="late")
-        Ledger(path_elsewhere, clock=clock, warn=warnings.append).claim(late, "me", 10)
+        writer = Ledger(path_elsewhere, clock=clock, warn=warnings.append)
+        writer.claim(late, "me", 10)
         for suffix in ("", "-wal", "-shm") if is_log_left else ("",):
             shutil.copy(f"{path_elsewhere}{suffix}", f"{path}{suffix}")
             Path(f"{path}{suffix}").chmod(0o444)
         reader.close()
+        writer.close()
         folder.chmod(folder_mode)
 
         with file_modes_count():
@@ -812,10 +814,13 @@ def test_any_folder_name_will_do(tmp_path: Path, clock: Clock, name: str) -> Non
         name = name.replace("?", "")
     path = tmp_path / name / "ledger.sqlite3"
 
-    Ledger(path, clock=clock, warn=pytest.fail).claim(PLAN, "me", 10)
+    kinds = []
+    for _ in range(2):
+        with contextlib.closing(Ledger(path, clock=clock, warn=pytest.fail)) as ledger:
+            kinds.append(ledger.claim(PLAN, "me", 10).kind)
 
     assert path.exists()
-    assert Ledger(path, clock=clock, warn=pytest.fail).claim(PLAN, "me", 10).kind is ClaimKind.WAIT
+    assert kinds == [ClaimKind.SUBMIT, ClaimKind.WAIT]
 
 
 def test_a_relative_path_means_the_folder_of_that_moment(
@@ -828,4 +833,5 @@ def test_a_relative_path_means_the_folder_of_that_moment(
 
     ledger.claim(PLAN, "me", 10)
 
+    ledger.close()
     assert (tmp_path / "ledger.sqlite3").exists()
