@@ -48,6 +48,21 @@ class Progress:
             return counted
         return max(counted, min(0.95, self.age_seconds / self.expected_seconds))
 
+    @property
+    def farewell(self) -> str:
+        """What goes on without somebody who stops waiting now, and how to get it; empty where nothing does."""
+        if self.phase is Phase.WATCHING:
+            return (
+                f"Run {self.execution_id} goes on at WeShop. Queue again with the same seed to collect it; nothing is "
+                "charged for that."
+            )
+        if self.phase is Phase.SUBMITTING:
+            return (
+                "A run that was just being submitted goes on at WeShop. Queue again with the same seed to collect it; "
+                "it is charged once at the most."
+            )
+        return ""
+
     def __str__(self) -> str:
         """The phase in words, without addresses or secrets."""
         return f"{self._sentence()} ({self.note})" if self.note else self._sentence()

@@ -41,3 +41,22 @@ def test_progress_reads_as_a_sentence(progress: Progress, sentence: str) -> None
 )
 def test_progress_is_never_more_than_is_known(progress: Progress, fraction: float) -> None:
     assert progress.fraction == fraction
+
+
+def test_who_stops_watching_learns_which_run_goes_on_and_how_to_collect_it() -> None:
+    farewell = Progress(Phase.WATCHING, execution_id="abc123").farewell
+
+    assert "Run abc123 goes on at WeShop" in farewell
+    assert "Queue again with the same seed" in farewell
+
+
+def test_who_stops_submitting_learns_that_the_run_goes_on() -> None:
+    farewell = Progress(Phase.SUBMITTING).farewell
+
+    assert "goes on at WeShop" in farewell
+    assert "charged once" in farewell
+
+
+@pytest.mark.parametrize("phase", [Phase.UPLOADING, Phase.WAITING_FOR_SLOT, Phase.DOWNLOADING])
+def test_who_stops_with_no_run_under_way_is_told_nothing(phase: Phase) -> None:
+    assert not Progress(phase).farewell
