@@ -1,4 +1,4 @@
-"""The commands of a working day: `demo`, `test`, `check` and `bench`.  Needs nothing but Python 3.10.
+"""The commands of a working day: `demo`, `test`, `check`, `bench` and `fuzz`.  Needs nothing but Python 3.10.
 
 Each command first makes its environment under `.cache/` (quick when it is already there) and then becomes the right
 program inside it.
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=HELP_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="demo | test | check | bench")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="demo | test | check | bench | fuzz")
     demo = commands.add_parser("demo", help="run the example workflows in ComfyUI; pictures land in demo_output/")
     demo.add_argument("--ui", action="store_true", help="leave ComfyUI open in the browser until Ctrl-C")
     demo.add_argument(
@@ -74,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands.add_parser("check", help="lint, formatting and strict typing, without running tests")
     commands.add_parser("bench", help="measure and print the benchmark")
+    fuzz = commands.add_parser("fuzz", help="throw hostile input at everything that reads replies, pictures and URLs")
+    fuzz.add_argument("--minutes", type=float, default=10.0, help="how long, all fuzzers together (default: 10)")
     return parser
 
 
@@ -85,6 +87,8 @@ def _module_and_arguments(chosen: argparse.Namespace, rest: list[str]) -> list[s
         return ["-m", "tools.check"]
     if chosen.command == "bench":
         return ["-m", "bench"]
+    if chosen.command == "fuzz":
+        return ["-m", "tools.fuzz", "--minutes", str(chosen.minutes)]
     switches = [f"--{name}" for name in ("ui", "live") if getattr(chosen, name)]
     return ["-m", "tools.demo", *switches]
 

@@ -48,6 +48,9 @@ Encoding = Literal["auto", "png", "jpeg"]
 SizePolicy = Literal["pad", "resize", "crop", "error"]
 Floats = NDArray[np.float32]
 
+# 16 pictures of 25 megapixels, far more than any run makes: 4.8 GB. A service that lies must not exhaust the memory.
+MAX_BATCH_PIXELS = 400_000_000
+
 _CHANNELS = {1: "grey", 3: "RGB", 4: "RGBA"}
 # For photographs level 1 with run lengths is smaller and faster than any other pair (docs/performance.md).
 _PNG_OPTIONS = {"compress_level": 1, "compress_type": 3}
@@ -256,10 +259,17 @@ class PictureBatch:
 
     ``count`` is the number of pictures that will be added: the batch is allocated once, at the size of the first to
     arrive. Each picture that has this size is decoded straight into its place; the others are kept beside it until
-    ``finish`` applies the policy.
+    ``finish`` applies the policy. ``max_pixels`` bounds what all of them take together.
     """
 
-    def __init__(self, count: int, when_sizes_differ: SizePolicy, *, stop: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        count: int,
+        when_sizes_differ: SizePolicy,
+        *,
+        stop: threading.Event | None = None,
+        max_pixels: int = MAX_BATCH_PIXELS,
+    ) -> None:
         if count < 1:
             msg = f"A batch has at least one picture, not {count}."
             raise ValueError(msg)
@@ -267,6 +277,8 @@ class PictureBatch:
         self._stop = stop
         self._lock = threading.Lock()
         self._batch: Floats | None = None
+        self._pixels = 0
+        self._max_pixels = max_pixels
         self._pictures: list[Floats | None] = [None] * count
 
     def add(self, index: int, data: bytes) -> None:
@@ -290,20 +302,34 @@ class PictureBatch:
         image_list = tuple(torch.from_numpy(picture)[None] for picture in self._pictures if picture is not None)
         if self._batch is not None and all(picture.shape[1:] == self._batch.shape[1:] for picture in image_list):
             return Pictures(torch.from_numpy(self._batch), image_list)
-        return Pictures(_combine(image_list, self._policy), image_list)
+        return Pictures(_combine(image_list, self._policy, self._max_pixels), image_list)
 
     def _place(self, index: int, width: int, height: int) -> Floats:
         with self._lock:
             if self._batch is None:
+                self._claim(len(self._pictures) * height * width)
                 # By torch, not numpy: numpy asks Linux for huge pages, which virtual machines can be slow to give.
                 self._batch = torch.empty(len(self._pictures), height, width, 3).numpy()
             place: Floats = self._batch[index]
-        if place.shape[:2] == (height, width):
-            return place
-        return np.empty((height, width, 3), dtype=np.float32)
+            if place.shape[:2] != (height, width):
+                self._claim(height * width)
+                place = np.empty((height, width, 3), dtype=np.float32)
+        return place
+
+    def _claim(self, pixels: int) -> None:
+        self._pixels += pixels
+        _check_total(self._pixels, self._max_pixels)
 
 
-def _combine(pictures: tuple[torch.Tensor, ...], policy: SizePolicy) -> torch.Tensor:
+def _check_total(pixels: int, max_pixels: int) -> None:
+    if pixels > max_pixels:
+        raise DownloadError(
+            f"The pictures would take {pixels / 1e6:,.0f} megapixels of memory, more than {max_pixels / 1e6:,.0f}. "
+            "If they differ in size, set when_sizes_differ to crop; nothing else that Seedream makes is so large."
+        )
+
+
+def _combine(pictures: tuple[torch.Tensor, ...], policy: SizePolicy, max_pixels: int) -> torch.Tensor:
     """Make one batch [N,H,W,3] of pictures [1,H,W,3] that differ in size."""
     sizes = [(picture.shape[1], picture.shape[2]) for picture in pictures]
     if policy == "error":
@@ -311,10 +337,13 @@ def _combine(pictures: tuple[torch.Tensor, ...], policy: SizePolicy) -> torch.Te
         msg = f"The pictures differ in size ({listed} pixels). Set when_sizes_differ to pad, resize or crop."
         raise DownloadError(msg)
     if policy == "resize":
+        # Resampling goes over the width first, so for a moment a picture has its own height and the new width.
+        _check_total(max(len(pictures) * sizes[0][0], *(height for height, _ in sizes)) * sizes[0][1], max_pixels)
         return torch.cat([_resized(picture, sizes[0]) for picture in pictures])
     pad = policy == "pad"
     choose = max if pad else min
     height, width = choose(h for h, _ in sizes), choose(w for _, w in sizes)
+    _check_total(len(pictures) * height * width, max_pixels)
     batch = torch.zeros(len(pictures), height, width, 3)
     for place, picture in zip(batch, pictures, strict=True):
         if pad:
