@@ -61,12 +61,14 @@ class Storage:
         return self._run(operation, _WRITE)
 
     def close(self) -> None:
-        """Let go of the file, and of the copy in memory. Another call takes them up again."""
+        """Let go of the file, and of the copy in memory after a last try to bring it into the file."""
         with self._lock:
-            self._close_idle()
+            if self._memory is not None and self._path is not None:
+                self._has_returned_to_file(self._path, self._memory)
             if self._memory is not None:
                 self._memory.close()
                 self._memory = None
+            self._close_idle()
 
     def _run(self, operation: Callable[[sqlite3.Connection], T], begin: str) -> T:
         with self._lock:
@@ -174,8 +176,8 @@ def _new_memory() -> sqlite3.Connection:
 def _bypass_sentence(path: Path, error: Exception) -> str:
     if isinstance(error, NewerFileError):
         return (
-            f"The ledger {path} was written by a newer version and is left as it is. Runs of this session are "
-            "remembered in memory only. Update this version to use the file."
+            f"The ledger {path} was written by a newer version and is left as it is. Until this program ends, "
+            "runs are remembered in memory only. Update this version to use the file."
         )
     return (
         f"The ledger {path} cannot be used at the moment ({error}). Runs are remembered in memory and written to the "

@@ -642,6 +642,18 @@ def test_what_was_remembered_in_memory_reaches_the_file_when_it_can_be_used_agai
     assert len(warnings) == 1
 
 
+def test_a_program_that_ends_brings_what_it_remembered_into_the_file(opened: Callable[..., Ledger], path: Path) -> None:
+    ledger = opened()
+    remember_a_life(ledger)
+    holder = locked(path)
+    ledger.accepted(ledger.claim(replace(PLAN, fingerprint="new"), "me", 10).record, "run-new")
+    holder.close()
+
+    ledger.close()
+
+    assert opened().find_run("run-new", SCOPE) is not None
+
+
 def test_a_file_that_cannot_be_used_is_not_tried_at_every_call(
     opened: Callable[..., Ledger], path: Path, clock: Clock
 ) -> None:
