@@ -12,10 +12,13 @@ import atexit
 import contextlib
 import logging
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError as FutureTimeoutError
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future, TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import folder_paths
 from comfy.model_management import InterruptProcessingException, processing_interrupted
@@ -23,20 +26,25 @@ from comfy_api.latest import ComfyAPI
 from comfy_execution.utils import get_executing_context
 from server import PromptServer
 
+from ..weshop_api import Progress, WeShopError
+from ..weshop_api.background import DaemonThreads
+from ..weshop_api.progress import silent
+from ._items import NodeItems
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from PIL import Image
 
-    from ..weshop_api import Progress, WeShop
+    from ..weshop_api import WeShop
 
-    Report = Callable[[Progress], None]
+Report = Callable[[Progress], None]
 
 T = TypeVar("T")
 
 LOOK_SECONDS = 0.1
-CLOSING_SECONDS = 6.0
+# How long the host's own end may be held up. What is cut off then is found in the ledger by the next queueing.
+CLOSING_SECONDS = 2.0
 # Encoding and decoding keep a core busy each; more threads would only cost memory.
 PICTURE_THREADS = 2
-THREAD_NAME = "weshop"
 log = logging.getLogger("weshop")
 
 
@@ -47,24 +55,31 @@ async def follow(work: Callable[[WeShop, Report], Coroutine[Any, Any, T]]) -> T:
     ``work`` raises, and InterruptProcessingException when the user interrupts. When the same node fails for another
     item of a list input, this item ends with that same error, so that the page shows it at once.
     """
-    board = _Board()
-    with _siblings() as siblings:
-        future = _service().start(work, board.put)
-        waiting = asyncio.wrap_future(future)
+    with _item() as (items, report):
+        items.raise_failure()
+        future = _service().start(work, report)
+        ended = asyncio.wrap_future(future)
         try:
-            while not waiting.done():
-                await asyncio.wait({waiting}, timeout=LOOK_SECONDS)
-                siblings.raise_failure()
-                if processing_interrupted() and not waiting.done():
+            while not ended.done():
+                await asyncio.wait({ended}, timeout=LOOK_SECONDS)
+                items.raise_failure()
+                if processing_interrupted() and not ended.done():
                     raise InterruptProcessingException
-                await board.show()
+                await _show(items)
         finally:
             # Does nothing to work that has ended; ends the rest, except what must be completed in the background.
             future.cancel()
-        if waiting.cancelled():
-            # The loop was closed under us. A cancellation of our own making would end the host's worker.
-            raise InterruptProcessingException
-        return waiting.result()
+        return _outcome(ended)
+
+
+async def in_background(work: Coroutine[Any, Any, T]) -> T:
+    """Do what belongs to no prompt in the background loop. To be awaited in the host's server loop."""
+    return await asyncio.wrap_future(_service().run(work))
+
+
+async def ask(work: Callable[[WeShop], Coroutine[Any, Any, T]]) -> T:
+    """Ask the service something that belongs to no prompt. To be awaited in the host's server loop."""
+    return await asyncio.wrap_future(_service().start(lambda weshop, _: work(weshop), silent))
 
 
 async def in_picture_thread(function: Callable[..., T], *args: object) -> T:
@@ -85,12 +100,21 @@ def stop_at_exit() -> Iterator[threading.Event]:
         stop.set()
 
 
-async def show_text(text: str) -> None:
-    """Print ``text`` under the executing node. Addresses and secrets have no place in it: the page may save it."""
+async def final_text(text: str) -> dict[str, list[str]]:
+    """Print what came of the executing node under it, and return it as the node's ``ui``, which outlasts the run.
+
+    Addresses and secrets have no place in it: the page may save it.
+    """
     context = get_executing_context()
-    server = PromptServer.instance
-    if context is not None and server.client_id is not None:
-        server.send_progress_text(text, context.node_id, server.client_id)
+    items = _nodes_of_prompt().get(context.node_id) if context else None
+    _print(items.last_word(text) if items else text)
+    return {"text": [text]}
+
+
+def preview_of_node() -> Callable[[Image.Image], None]:
+    """A way to show a picture, RGB, on the executing node as long as it runs. May be called from any thread."""
+    context = get_executing_context()
+    return _nodes_of_prompt().setdefault(context.node_id if context else "", NodeItems()).put_picture
 
 
 def upload_generation() -> int:
@@ -99,72 +123,76 @@ def upload_generation() -> int:
     return service.upload_generation if service else 0
 
 
-class _Board:
-    """Where the background loop leaves its latest progress, and the node picks it up."""
-
-    def __init__(self) -> None:
-        self._latest: Progress | None = None
-        self._shown: tuple[str, float] = ("", 0.0)
-
-    def put(self, progress: Progress) -> None:
-        self._latest = progress
-
-    async def show(self) -> None:
-        """Tell the page what has changed. Must run inside ``execute``: a late report would land in another prompt."""
-        progress = self._latest
-        if progress is None:
-            return
-        shown = (str(progress), round(progress.fraction, 2))
-        if shown == self._shown:
-            return
-        if shown[0] != self._shown[0]:
-            await show_text(shown[0])
-        if shown[1] != self._shown[1]:
-            await ComfyAPI.Execution().set_progress(shown[1], 1.0)
-        self._shown = shown
-
-
-class _Siblings:
-    """The items of one list input: tasks of the same node in the same prompt."""
-
-    def __init__(self) -> None:
-        self.members = 0
-        self.failure: Exception | None = None
-
-    def raise_failure(self) -> None:
-        if self.failure is not None:
-            raise self.failure
-
-
 @contextlib.contextmanager
-def _siblings() -> Iterator[_Siblings]:
-    """Join the items of the same node. The host would show the first failure only after all others have ended."""
+def _item() -> Iterator[tuple[NodeItems, Report]]:
+    """Join the items of the executing node, and take part in their failure.
+
+    The host itself would show the first failure of a list only after all other items have ended.
+    """
     context = get_executing_context()
-    key = (context.prompt_id, context.node_id) if context else ("", "")
-    group = _state.groups.setdefault(key, _Siblings())
-    group.members += 1
+    node_id, index = (context.node_id, context.list_index or 0) if context else ("", 0)
+    items = _nodes_of_prompt().setdefault(node_id, NodeItems())
+    failure: Exception | None = None
+    items.begin(index)
     try:
-        yield group
+        yield items, partial(items.put, index)
     except InterruptProcessingException:
         raise
     except Exception as error:
-        group.failure = group.failure or error
+        failure = error
         raise
     finally:
-        group.members -= 1
-        if not group.members:
-            _state.groups.pop(key, None)
+        items.end(index, failure)
+
+
+def _nodes_of_prompt() -> dict[str, NodeItems]:
+    """What belongs to a prompt is kept by its event loop: the host makes one for each, and both end together."""
+    return _state.prompts.setdefault(asyncio.get_running_loop(), {})
+
+
+def _outcome(ended: asyncio.Future[T]) -> T:
+    """The result of work that has ended, or its error.
+
+    A cancellation of our own making, or an exit, would end the host's worker for good; neither may leave a node.
+    """
+    if not ended.cancelled():
+        error = ended.exception()
+        if error is None or isinstance(error, Exception):
+            return ended.result()
+    if processing_interrupted():
+        raise InterruptProcessingException
+    raise WeShopError(
+        "The work of this node was ended from elsewhere, perhaps because ComfyUI is closing. Queue again: a run that "
+        "was submitted is collected then and not charged a second time."
+    )
+
+
+async def _show(items: NodeItems) -> None:
+    """Tell the page what has changed. Must run inside ``execute``: a late report would land in another prompt."""
+    shown = items.news(len(_nodes_of_prompt()))
+    picture = items.take_picture()
+    if shown is not None and shown.text is not None:
+        _print(shown.text)
+    if picture is not None or (shown is not None and shown.fraction is not None):
+        await ComfyAPI.Execution().set_progress(items.fraction, 1.0, preview_image=picture)
+
+
+def _print(text: str) -> None:
+    context = get_executing_context()
+    server = PromptServer.instance
+    if context is not None and server.client_id is not None:
+        server.send_progress_text(text, context.node_id, server.client_id)
 
 
 class _Service:
     """A thread with an event loop, and the one WeShop that lives in it."""
 
     def __init__(self) -> None:
-        self.pictures = ThreadPoolExecutor(PICTURE_THREADS, thread_name_prefix="weshop-pictures")
+        self.pictures = DaemonThreads(PICTURE_THREADS, "weshop-pictures")
         self._loop = asyncio.new_event_loop()
         self._weshop: WeShop | None = None
-        threading.Thread(target=self._loop.run_forever, name=THREAD_NAME, daemon=True).start()
-        logging.getLogger("httpx").addFilter(_is_wanted)
+        self._is_closing = False
+        threading.Thread(target=self._run, name="weshop", daemon=True).start()
 
     @property
     def upload_generation(self) -> int:
@@ -174,7 +202,10 @@ class _Service:
         async def begin() -> T:
             return await work(self._connected(), report)
 
-        return asyncio.run_coroutine_threadsafe(begin(), self._loop)
+        return self.run(begin())
+
+    def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def close(self) -> None:
         """Complete what is being written down, then let the thread end."""
@@ -182,8 +213,16 @@ class _Service:
             closing = asyncio.run_coroutine_threadsafe(self._weshop.aclose(), self._loop)
             with contextlib.suppress(FutureTimeoutError):
                 closing.result(CLOSING_SECONDS)
-        self.pictures.shutdown(wait=False, cancel_futures=True)
+        self._is_closing = True
         self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _run(self) -> None:
+        while not self._is_closing:
+            try:
+                self._loop.run_forever()
+            except BaseException:  # noqa: PERF203 - once in the life of a process, if ever
+                # An exit raised by work passes through the loop. Its node is told, and the others go on.
+                log.exception("The background loop of WeShop Seedream was left, and goes on.")
 
     def _connected(self) -> WeShop:
         """Connect at first use, here in the background: a mistake in the environment is told by the node that runs."""
@@ -192,11 +231,6 @@ class _Service:
 
             self._weshop = WeShop(folder=_state_folder(), limits=Limits.from_environment())
         return self._weshop
-
-
-def _is_wanted(record: logging.LogRecord) -> bool:
-    """Leave out the line httpx writes for each of our requests: the log is public, and one line a run is enough."""
-    return record.threadName != THREAD_NAME or log.isEnabledFor(logging.DEBUG)
 
 
 def _state_folder() -> Path:
@@ -212,7 +246,9 @@ class _State:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     service: _Service | None = None
-    groups: dict[tuple[str, str], _Siblings] = field(default_factory=dict)
+    prompts: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, NodeItems]] = field(
+        default_factory=WeakKeyDictionary
+    )
 
 
 _state = _State()

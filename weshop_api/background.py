@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Executor, Future
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import WeShopError
 
@@ -59,6 +61,51 @@ async def gather_or_cancel(work: Iterable[Coroutine[object, object, T]]) -> list
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+class DaemonThreads(Executor):
+    """Threads that take work until the process ends, and do not keep it from ending.
+
+    A ThreadPoolExecutor does neither: when the interpreter begins to end, it refuses new work, such as writing down a
+    run that has just been accepted, and the process waits for everything that is still queued.
+    """
+
+    def __init__(self, count: int, name: str) -> None:
+        self._queue: SimpleQueue[tuple[Future[Any], Callable[[], object]] | None] = SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True) for number in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Queue a call. It can be cancelled until a thread begins with it."""
+        future: Future[T] = Future()
+        self._queue.put((future, partial(function, *args, **kwargs)))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - the base class's
+        """Let the threads end after what is queued."""
+        for _ in self._threads:
+            self._queue.put(None)
+        if wait:
+            for thread in self._threads:
+                thread.join()
+
+    def _work(self) -> None:
+        while (task := self._queue.get()) is not None:
+            _complete(*task)
+            del task  # Nothing of the last call is kept while waiting for the next.
+
+
+def _complete(future: Future[Any], call: Callable[[], object]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(call())
+    except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+        future.set_exception(error)
+        del future, call  # The error's traceback holds this frame, and the frame would hold the error.
+
+
 class Background:
     """Tasks and one worker thread that belong to the service object, not to whoever called it.
 
@@ -67,7 +114,7 @@ class Background:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[object]] = set()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="weshop-ledger")
+        self._thread = DaemonThreads(1, "weshop-ledger")
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking function on the worker thread. Once begun it is completed, also when the caller is gone."""
