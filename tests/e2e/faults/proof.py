@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
-import shutil
-import sqlite3
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +15,14 @@ from queue import SimpleQueue
 from emulator import Fault
 from tools.environment import Environment
 
+from .disks import FILLER, TROUBLES, fill, in_place_of, make_read_only, mounted_on_itself, tiny_disk
 from .rows import Blow, End, Phase, Row, Strike
-from .station import LedgerRow, Queueing, Station, in_place_of, prompt_for
+from .station import LedgerRow, Queueing, Station, prompt_for
 
 BYPASSED = "cannot be used at the moment"
 OFFLINE_SECONDS = 3.0
-TINY_DISK_BYTES = 1_000_000
-NEWER_VERSION = 999
+RETURN_SECONDS = 61.0
+"""The ledger tries its file again every minute."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +109,7 @@ class _Case:
             again = station.queue(self._prompt(again_after=first.end), self.task_name)
             ledger = () if self._loses_the_file else tuple(station.ledger(self.task_name))
         log = station.host.log_text()[log_before:]
-        if row.file_trouble or self._loses_the_file:
+        if row.file_trouble or row.disk_is_mended or self._loses_the_file:
             station.host.restart()
         return Outcome(first, again, unused, ledger, log, time.monotonic() - began)
 
@@ -123,7 +119,7 @@ class _Case:
 
     @property
     def _loses_the_file(self) -> bool:
-        blow = self.row.strike.blow if self.row.strike else None
+        blow = self.row.strike.blow if self.row.strike and not self.row.disk_is_mended else None
         return blow in (Blow.DISK_FULL, Blow.READ_ONLY) or self.row.file_trouble not in ("", "garbage")
 
     def _prompt(self, again_after: End | None = None) -> dict[str, dict[str, object]]:
@@ -150,6 +146,9 @@ class _Case:
             self.station.emulator.withdraw_faults()
         if self.row.results_expire:
             self.station.emulator.expire_results()
+        if self.row.disk_is_mended:
+            (self.station.state_folder / FILLER).unlink()
+            time.sleep(RETURN_SECONDS)
         self.station.emulator.finish_runs()
 
     # Blows -----------------------------------------------------------------------------------------------------
@@ -193,92 +192,3 @@ class _Case:
         if self.row.file_trouble:
             return in_place_of(folder, TROUBLES[self.row.file_trouble])
         return contextlib.nullcontext()
-
-
-# What can be wrong with the ledger's folder. Permissions do not stop root, so file systems have to. ---------------
-
-
-@contextlib.contextmanager
-def tiny_disk(folder: Path) -> Iterator[None]:
-    """A file system of its own, small enough to be filled."""
-    _mount("-t", "tmpfs", "-o", f"size={TINY_DISK_BYTES},mode=700", "tmpfs", str(folder))
-    try:
-        yield
-    finally:
-        _as_root("umount", "--lazy", str(folder))
-
-
-def fill(folder: Path) -> None:
-    """Leave not a byte on the disk of this folder."""
-    with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
-    assert shutil.disk_usage(folder).free == 0, f"{folder} is not full"
-
-
-@contextlib.contextmanager
-def mounted_on_itself(folder: Path) -> Iterator[None]:
-    """A second way to the folder that can be made read-only while files are open on the first."""
-    yield
-    _as_root("umount", "--lazy", str(folder))
-
-
-def make_read_only(folder: Path) -> None:
-    """Let nobody write any more through this path."""
-    _mount("--bind", str(folder), str(folder))
-    _mount("-o", "remount,bind,ro", str(folder))
-
-
-def _mount(*arguments: str) -> None:
-    _as_root("mount", *arguments)
-
-
-def _as_root(*command: str) -> None:
-    """Run a command of the system; the test fails with a sentence where that is not allowed."""
-    said = "there is no such command on this system"
-    if sys.platform == "linux":
-        sudo = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
-        done = subprocess.run([*sudo, *command], check=False, capture_output=True, text=True)
-        if not done.returncode:
-            return
-        said = done.stderr.strip()
-    raise AssertionError(
-        "A disk that is full or read-only can be shown only where this test may mount file systems: run it on Linux as "
-        f"root, or as a user with password-less sudo. {' '.join(command)}: {said}"
-    )
-
-
-@contextlib.contextmanager
-def _folder_in_its_place(folder: Path) -> Iterator[None]:
-    (folder / "ledger.sqlite3").mkdir()
-    yield
-
-
-@contextlib.contextmanager
-def _garbage(folder: Path) -> Iterator[None]:
-    (folder / "ledger.sqlite3").write_bytes(b"garbage " * 1000)
-    yield
-
-
-@contextlib.contextmanager
-def _newer_version(folder: Path) -> Iterator[None]:
-    with contextlib.closing(sqlite3.connect(folder / "ledger.sqlite3")) as connection:
-        connection.execute(f"PRAGMA user_version = {NEWER_VERSION}")
-        connection.execute("CREATE TABLE of_the_future (id INTEGER)")
-    yield
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with contextlib.closing(sqlite3.connect(folder / "ledger.sqlite3", isolation_level=None)) as connection:
-        connection.execute("CREATE TABLE of_the_other (id INTEGER)")
-        connection.execute("BEGIN EXCLUSIVE")
-        yield
-
-
-TROUBLES: dict[str, Callable[[Path], contextlib.AbstractContextManager[None]]] = {
-    "a folder in its place": _folder_in_its_place,
-    "garbage": _garbage,
-    "written by a newer version": _newer_version,
-    "locked by another program": _locked,
-}

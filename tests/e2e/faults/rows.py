@@ -61,7 +61,8 @@ class Order:
 class Moment:
     """A point in the life of a run, recognised at the service: so many requests have arrived, or been answered.
 
-    ``orders`` make it last until the blow has been struck, and ``is_accepted`` says whether the run exists by then.
+    ``orders`` make it last until the blow has been struck, ``is_accepted`` says whether the run exists by then (None:
+    perhaps), and ``after_seconds`` is waited in addition.
     """
 
     name: str
@@ -70,7 +71,8 @@ class Moment:
     count: int = 1
     answered: bool = False
     orders: tuple[Order, ...] = ()
-    is_accepted: bool = True
+    is_accepted: bool | None = True
+    after_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,11 @@ class Row:
 
     ``says`` are parts of the message of the first end, with ``{id}`` for the execution id; ``shows`` is a part of what
     a node shows. ``runs`` is how many runs the service has after the first queueing and after the second, ``submits``
-    how many requests it could have billed by then (None where that depends on the moment). ``fetched_again`` are the
-    numbers of the results that the second queueing downloads, None where that depends on the moment. ``faults_stay``
-    keeps what is ordered for ever also for the second queueing, ``results_expire`` makes the addresses of results
-    expire between the two. ``twins`` is how many equal nodes the prompt has. ``seconds`` is about how long the row
-    takes, so that long ones are begun first.
+    how many requests it could have billed by then, ``fetched_again`` which results the second queueing downloads; None
+    where that depends on the moment. ``faults_stay`` keeps what is ordered for ever also for the second queueing,
+    ``results_expire`` makes the addresses of results expire between the two, and ``disk_is_mended`` lets the ledger
+    find its way back to a disk that was full. ``twins`` is how many equal nodes the prompt has. ``seconds`` is about
+    how long the row takes, so that long ones are begun first.
     """
 
     phase: Phase
@@ -103,12 +105,13 @@ class Row:
     says: tuple[str, ...] = ()
     shows: str = ""
     again: End = End.SUCCESS
-    runs: tuple[int, int] = (1, 1)
+    runs: tuple[int | None, int] = (1, 1)
     submits: int | None = 1
     pictures: int = WANTED_PICTURES
     fetched_again: tuple[int, ...] | None = None
     faults_stay: bool = False
     results_expire: bool = False
+    disk_is_mended: bool = False
     twins: int = 1
     timeout_minutes: int = 15
     seconds: float = 3.0

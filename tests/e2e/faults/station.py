@@ -8,7 +8,7 @@ import io
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,7 @@ class Station:
         while True:
             requests = [one for one in self.emulator.requests[requests_before:] if one.operation == moment.operation]
             if sum(one.answered_status is not None or not moment.answered for one in requests) >= moment.count:
+                time.sleep(moment.after_seconds)
                 return
             if time.monotonic() > deadline:
                 raise AssertionError(f"the moment did not come: {moment.name}")
@@ -223,18 +224,3 @@ def _saved(host: ComfyUIProcess, result: PromptResult | None) -> tuple[int, ...]
         pixels = Image.open(io.BytesIO(host.client.fetch(picture))).tobytes()
         found.setdefault(picture.node_id, set()).add(hashlib.sha256(pixels).hexdigest())
     return tuple(len(pictures) for pictures in found.values())
-
-
-@contextlib.contextmanager
-def in_place_of(folder: Path, prepare: Callable[[Path], contextlib.AbstractContextManager[None]]) -> Iterator[None]:
-    """Give a folder another content for a while."""
-    kept = folder.with_name(f"{folder.name}.kept")
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.rename(kept)
-    folder.mkdir()
-    try:
-        with prepare(folder):
-            yield
-    finally:
-        folder.rename(folder.with_name(f"{folder.name}.used-{time.monotonic_ns()}"))
-        kept.rename(folder)

@@ -114,6 +114,17 @@ DOWNLOADING = Moment(
     count=WANTED_PICTURES,
     orders=(Order("download", Fault.late(1.5), where=SECOND_RESULT),),
 )
+SOME_INSTANTS = tuple(
+    Moment(
+        f"{milliseconds} ms after queueing",
+        Phase.SUBMIT,
+        "submit",
+        0,
+        is_accepted=None,
+        after_seconds=milliseconds / 1000,
+    )
+    for milliseconds in (20, 60, 120, 250, 500, 1000, 1300)
+)
 MOMENTS = (UPLOADING, SUBMITTING, ANSWERING, SILENT, REFUSED, ACCEPTED, RUNNING, POLLING, DOWNLOADING)
 ENDED_BY = {Blow.INTERRUPT: End.INTERRUPTED, Blow.SIBLING: End.ERROR, Blow.KILL: End.KILLED}
 FILE_TROUBLES = ("a folder in its place", "garbage", "written by a newer version", "locked by another program")
@@ -124,12 +135,14 @@ def table() -> tuple[Row, ...]:
     return (
         *(_wire_row(phase, wire) for wire in WIRE_FAULTS for phase in wire.phases),
         *(_struck_row(blow, moment) for blow in ENDED_BY for moment in MOMENTS),
-        *(_weathered_row(blow, moment) for blow in (Blow.OFFLINE,) for moment in (RUNNING, DOWNLOADING)),
+        *(_struck_row(Blow.KILL, instant) for instant in SOME_INSTANTS),
+        *(_weathered_row(Blow.OFFLINE, moment) for moment in (RUNNING, DOWNLOADING)),
         *(
             _weathered_row(blow, moment)
             for blow in (Blow.DISK_FULL, Blow.READ_ONLY)
             for moment in (ANSWERING, RUNNING, DOWNLOADING)
         ),
+        _mended_disk_row(),
         *(Row(Phase.SUBMIT, f"the ledger is {trouble}", file_trouble=trouble, seconds=15) for trouble in FILE_TROUBLES),
         *_upload_rows(),
         *_submit_rows(),
@@ -187,11 +200,23 @@ def _struck_row(blow: Blow, moment: Moment) -> Row:
         moment.orders,
         Strike(blow, moment),
         first=ENDED_BY[blow],
-        runs=(int(moment.is_accepted), 1),
-        # Where the answer is lost with whoever waited for it, the request is repeated under the same key.
-        submits=2 if moment is SILENT or (moment is ANSWERING and blow is Blow.KILL) else 1,
+        runs=(None if moment.is_accepted is None else int(moment.is_accepted), 1),
+        submits=_submits(blow, moment),
         seconds=14 if blow is Blow.KILL else 4,
     )
+
+
+def _submits(blow: Blow, moment: Moment) -> int | None:
+    """Where the answer is lost with whoever waited for it, the request is repeated under the same key."""
+    if moment.is_accepted is None:
+        return None
+    return 2 if moment is SILENT or (moment is ANSWERING and blow is Blow.KILL) else 1
+
+
+def _mended_disk_row() -> Row:
+    """What was remembered in memory reaches the file a minute later."""
+    row = _weathered_row(Blow.DISK_FULL, ANSWERING)
+    return replace(row, fault=f"{row.fault}, and is mended", disk_is_mended=True, seconds=80)
 
 
 def _weathered_row(blow: Blow, moment: Moment) -> Row:
