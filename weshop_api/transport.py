@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FRESH_CONNECTION = "fresh_connection"
 
 MAX_CAUSES = 20
+SHOWN_REFUSAL_LENGTH = 60
 
 _OWN_HEADERS = frozenset({b"host", b"authorization", b"proxy-authorization", b"cookie"})
 
@@ -197,7 +198,10 @@ class _Journey:
         for kind, reason in _REASONS:
             cause = next((cause for cause in causes if isinstance(cause, kind)), None)
             if cause is not None:
-                return reason.format(error=error, detail=getattr(cause, "verify_message", ""))
+                # A proxy chooses the words of its refusal, so they are kept short.
+                return reason.format(
+                    error=str(error)[:SHOWN_REFUSAL_LENGTH], detail=getattr(cause, "verify_message", "")
+                )
         return (
             f"the connection was refused or broke ({type(error).__name__}). "
             "Check the internet connection, the proxy settings and the firewall."
