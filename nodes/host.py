@@ -69,6 +69,7 @@ async def follow(work: Callable[[WeShop, Report], Coroutine[Any, Any, T]]) -> T:
         finally:
             # Does nothing to work that has ended; ends the rest, except what must be completed in the background.
             future.cancel()
+        await _show(items)
         return _outcome(ended)
 
 
@@ -180,7 +181,7 @@ async def _show(items: NodeItems) -> None:
 def _print(text: str) -> None:
     context = get_executing_context()
     server = PromptServer.instance
-    if context is not None and server.client_id is not None:
+    if text and context is not None and server.client_id is not None:
         server.send_progress_text(text, context.node_id, server.client_id)
 
 

@@ -12,5 +12,10 @@ RunLink = io.Custom("WESHOP_RUN")
 
 def advanced(widget: io.WidgetInput) -> io.WidgetInput:
     """Mark an input as advanced: newer pages fold it away, older ones ignore the mark."""
-    widget.extra_dict = {**widget.extra_dict, "advanced": True}
+    return with_data(widget, advanced=True)
+
+
+def with_data(widget: io.WidgetInput, **data: object) -> io.WidgetInput:
+    """Send data about an input to the page."""
+    widget.extra_dict = {**widget.extra_dict, **data}
     return widget

@@ -40,7 +40,8 @@ class WeShopLoadResult(io.ComfyNode):
                     options=list(get_args(images.SizePolicy)),
                     default="pad",
                     tooltip="How pictures of different size become one batch. pad: centred on the largest canvas; "
-                    "resize and crop: to the size of the first; error: refuse. image_list is never changed.",
+                    "resize: to the size of the first; crop: the middle, at the smallest width and height; "
+                    "error: refuse. image_list is never changed.",
                 ),
             ],
             outputs=[
@@ -67,8 +68,8 @@ class WeShopLoadResult(io.ComfyNode):
         with host.stop_at_exit() as stop:
             batch = images.PictureBatch(len(run.usable), when_sizes_differ, stop=stop)
             pictures = await host.follow(partial(_load, run, batch))
-        await host.show_text(_summary(run))
-        return io.NodeOutput(pictures.images, list(pictures.image_list), list(run.urls))
+        ui = await host.final_text(_summary(run))
+        return io.NodeOutput(pictures.images, list(pictures.image_list), list(run.urls), ui=ui)
 
 
 async def _find(execution_id: str) -> Run:

@@ -8,7 +8,8 @@ from comfy_api.latest import io
 
 from ..weshop_api import References, SeedreamRequest, WeShopError, seedream
 from . import host
-from .links import CATEGORY, ReferencesLink, RunLink, advanced
+from .links import CATEGORY, ReferencesLink, RunLink, advanced, with_data
+from .previews import Previews
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,17 +97,33 @@ class WeShopSeedreamGenerate(io.ComfyNode):
         )
         request.check()
 
+        show = host.preview_of_node()
+
         async def work(weshop: WeShop, report: Callable[[Progress], None]) -> Run:
-            return await weshop.generate(request, seed, timeout_minutes * 60.0, report)
+            async with Previews(weshop, batch_count, show) as previews:
+
+                def tell(progress: Progress) -> None:
+                    report(progress)
+                    previews.note(progress)
+
+                run = await weshop.generate(request, seed, timeout_minutes * 60.0, tell)
+                await previews.complete(run)
+                return run
 
         run = await host.follow(work)
-        await host.show_text(_summary(run))
-        return io.NodeOutput(run, run.execution_id)
+        return io.NodeOutput(run, run.execution_id, ui=await host.final_text(_summary(run)))
 
 
 def _picture_inputs() -> list[io.Input]:
     """What the pictures are to be."""
     labels = [model.label for model in seedream.MODELS]
+    model = io.Combo.Input(
+        "model",
+        options=labels,
+        default=seedream.DEFAULT_MODEL.label,
+        tooltip="Lite: 2K and 3K, up to 14 references, can search the web. "
+        "Pro: 1K and 2K, up to 10 references, can follow the first reference's ratio (auto).",
+    )
     return [
         io.String.Input(
             "prompt",
@@ -115,13 +132,7 @@ def _picture_inputs() -> list[io.Input]:
             tooltip="What the pictures show, or how the references are to be changed. References are called "
             "image 1, image 2 and so on.",
         ),
-        io.Combo.Input(
-            "model",
-            options=labels,
-            default=seedream.DEFAULT_MODEL.label,
-            tooltip="Lite: 2K and 3K, up to 14 references, can search the web. "
-            "Pro: 1K and 2K, up to 10 references, can follow the first reference's ratio (auto).",
-        ),
+        with_data(model, weshop_models={each.label: _offer(each) for each in seedream.MODELS}),
         io.Combo.Input(
             "image_size",
             options=list(seedream.all_image_sizes()),
@@ -191,6 +202,15 @@ def _run_inputs() -> list[io.Input]:
             )
         ),
     ]
+
+
+def _offer(model: seedream.Model) -> dict[str, object]:
+    """What a model offers, for the page: pixels by size and ratio, and the rest."""
+    return {
+        "pixels": {size: {ratio: list(pixels) for ratio, pixels in row.items()} for size, row in model.pixels.items()},
+        "aspect_ratios": list(model.aspect_ratios),
+        "web_search": model.web_search,
+    }
 
 
 def _summary(run: Run) -> str:

@@ -83,13 +83,9 @@ class KeySettings:
 
     def _guarded(self, act: Callable[[Mapping[str, object]], Awaitable[Outcome]]) -> Handler:
         async def handle(request: web.Request) -> web.Response:
-            complaint = complaint_about(_caller(request), self._environ.get(ALLOW_REMOTE_VARIABLE, ""))
-            if complaint:
-                return _answer(403, Outcome(ok=False, message=complaint))
-            fields = {} if request.method in _READING else await _fields(request)
-            if fields is None:
-                message = f"Send a JSON object of at most {MAX_BODY_BYTES:,} bytes as application/json."
-                return _answer(400, Outcome(ok=False, message=message))
+            fields = await admit(request, self._environ)
+            if isinstance(fields, web.Response):
+                return fields
             outcome = await act(fields)
             return _answer(200, outcome, await asyncio.to_thread(self._state))
 
@@ -167,6 +163,18 @@ async def _check_in_background(key: ApiKey, service: Service) -> None:
         await check_key(key, service)
 
     await host.in_background(check())
+
+
+async def admit(request: web.Request, environ: Mapping[str, str]) -> Mapping[str, object] | web.Response:
+    """What a request says, none for one that only reads; or the answer that refuses it."""
+    complaint = complaint_about(_caller(request), environ.get(ALLOW_REMOTE_VARIABLE, ""))
+    if complaint:
+        return _answer(403, Outcome(ok=False, message=complaint))
+    fields = {} if request.method in _READING else await _fields(request)
+    if fields is None:
+        message = f"Send a JSON object of at most {MAX_BODY_BYTES:,} bytes as application/json."
+        return _answer(400, Outcome(ok=False, message=message))
+    return fields
 
 
 def _caller(request: web.Request) -> Caller:

@@ -99,8 +99,8 @@ class WeShopUploadReference(io.ComfyNode):
             ]
             uploaded = await host.follow(partial(_upload, sources))
         every = References((*earlier, *uploaded.references.items, *addresses))
-        await host.show_text(_numbering(every, uploaded.notes))
-        return io.NodeOutput(every, list(every.urls))
+        ui = await host.final_text(_numbering(every, uploaded.notes))
+        return io.NodeOutput(every, list(every.urls), ui=ui)
 
 
 def _addresses(text: str) -> tuple[Reference, ...]:

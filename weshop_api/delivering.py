@@ -47,9 +47,37 @@ class Deliverer:
         self.client = client
         self.ledger = ledger
         self.spool = spool
+        self.background = background
         self.call = background.call
         self.limit = limit
         self.scope = scope
+        self._early: dict[tuple[str, int], asyncio.Task[bytes]] = {}
+
+    async def fetch_early(self, execution_id: str, result: Result) -> bytes:
+        """One picture of a run that is still going; kept for ``load``, and fetched on when nobody waits any more.
+
+        Raises DownloadError and what else the error tree has.
+        """
+        key = (execution_id, result.number)
+        if key not in self._early:
+            task = self._early[key] = self.background.start(self._download_early(execution_id, result))
+            task.add_done_callback(lambda _: self._early.pop(key))
+        return await asyncio.shield(self._early[key])
+
+    async def wait_for_early(self, execution_id: str, number: int) -> None:
+        """Let an early download come to its end, so that the picture is not fetched twice."""
+        task = self._early.get((execution_id, number))
+        if task is not None:
+            await asyncio.wait({task})
+
+    async def _download_early(self, execution_id: str, result: Result) -> bytes:
+        kept = await self.call(self.spool.get, execution_id, result.number)
+        if kept is not None:
+            return kept
+        async with self.limit.slot():
+            data = await self.client.download(result.url)
+        await self.call(self.spool.keep, execution_id, result.number, data)
+        return data
 
     async def load(self, run: Run, deliver: Deliver, report: Report) -> None:
         """Call ``deliver(index, data)`` once for each usable result, in any order, ``index`` counting from 0.
@@ -91,6 +119,7 @@ class _Delivery:
 
     async def _one(self, index: int, result: Result) -> _Problem | None:
         try:
+            await self._owner.wait_for_early(self._run.execution_id, result.number)
             async with self._owner.limit.slot():
                 data = await self._fetch(result)
             await self._hand_on(index, result, data)

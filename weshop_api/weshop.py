@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .ledger import RunRecord
-    from .models import Estimate, Execution
+    from .models import Estimate, Execution, Result
     from .seedream import SeedreamRequest
     from .uploading import PictureSource, Uploaded
     from .watching import Ending, PollDelay
@@ -179,6 +179,10 @@ class WeShop:
         fetches only what is missing.
         """
         await self._deliverer.load(run, deliver, report)
+
+    async def fetch_early(self, execution_id: str, result: Result) -> bytes:
+        """The file of one picture of a run that is still going. ``load`` does not fetch it again."""
+        return await self._deliverer.fetch_early(execution_id, result)
 
     def _plan(self, request: SeedreamRequest, seed: int) -> RunPlan:
         urls = request.references.urls

@@ -67,17 +67,20 @@ NODES = {
     "images": "_decoding",
     "links": "",
     "host": "_items",
+    "logs": "",
     "settings": "_callers host",
+    "estimates": "settings host",
+    "previews": "images host",
     "upload_reference": "links images host",
-    "seedream_generate": "links host",
+    "seedream_generate": "links previews host",
     "load_result": "links images host",
-    "__init__": "upload_reference seedream_generate load_result settings",
+    "__init__": "upload_reference seedream_generate load_result settings estimates logs",
 }
 # Tensors and pictures; the host's internals; and its public interface, which every node needs.
 TENSORS = {"torch", "numpy", "PIL"}
-WITH_TENSORS = {"images", "_decoding"}
+WITH_TENSORS = {"images", "_decoding", "previews"}
 INTERNALS = {"comfy", "comfy_execution", "folder_paths", "server", "aiohttp"}
-WITH_INTERNALS = {"host", "settings"}
+WITH_INTERNALS = {"host", "settings", "estimates"}
 INTERFACE = {"comfy_api"}
 
 OURS = {"nodes", "weshop_api", "emulator", "tools", "tests", "bench", "dev"}

@@ -1,0 +1,110 @@
+/**
+ * A toast with the whole sentence when one of our nodes fails, or is refused at queueing.
+ *
+ * The page's own message is a dialog in older versions and leaves the sentence behind a button in newer ones. Ours says
+ * at once what happened and what to do; an address of WeShop in it can be clicked, such as that of the page for keys.
+ */
+
+import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
+import { NODE_NAMES } from "./names.js";
+
+const ADDRESS = /https:\/\/open\.weshop\.ai\/[\w\-/]*/;
+const RENDERING_MILLISECONDS = 3000;
+const MOST_LEVELS = 8;
+
+let shown = null;
+
+function hide() {
+  if (shown) {
+    app.extensionManager.toast.remove(shown);
+    shown = null;
+  }
+}
+
+function show(summary, text) {
+  hide();
+  shown = { severity: "error", summary, detail: text };
+  if (ADDRESS.test(text)) {
+    linkOnceRendered(summary);
+  }
+  app.extensionManager.toast.add(shown);
+}
+
+/** The page shows the text of a toast as it is, so the link is made when it has appeared. */
+function linkOnceRendered(summary) {
+  const observer = new MutationObserver((changes) => {
+    const added = changes.flatMap((change) => [...change.addedNodes]);
+    if (added.some((root) => link(root, summary))) {
+      observer.disconnect();
+    }
+  });
+  observer.observe(document.body, { childList: true, subtree: true });
+  setTimeout(() => observer.disconnect(), RENDERING_MILLISECONDS);
+}
+
+/** Turn the address below a heading `summary` into a link. How a toast is built differs from page to page. */
+function link(root, summary) {
+  const texts = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  for (let text = texts.nextNode(); text; text = texts.nextNode()) {
+    const found = ADDRESS.exec(text.data);
+    if (found && isBelow(text, summary)) {
+      const address = text.splitText(found.index);
+      address.splitText(found[0].length);
+      const anchor = document.createElement("a");
+      Object.assign(anchor, { href: found[0], target: "_blank", rel: "noopener noreferrer", textContent: found[0] });
+      Object.assign(anchor.style, { textDecoration: "underline", overflowWrap: "anywhere", pointerEvents: "auto" });
+      address.replaceWith(anchor);
+      return true;
+    }
+  }
+  return false;
+}
+
+function isBelow(text, summary) {
+  let around = text.parentElement;
+  for (let level = 0; around && level < MOST_LEVELS; level++, around = around.parentElement) {
+    if (around.textContent.trim().startsWith(summary)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+function onFailure({ detail }) {
+  const name = NODE_NAMES[detail?.node_type];
+  const text = detail?.exception_message?.trim();
+  if (name && text) {
+    show(`${name} failed`, text);
+  }
+}
+
+/** The host repeats a sentence for every input that took part in the check. */
+function onRefusal(nodeErrors) {
+  for (const { class_type: type, errors } of Object.values(nodeErrors ?? {})) {
+    const ours = (errors ?? []).filter((error) => error.type === "custom_validation_failed");
+    if (type in NODE_NAMES && ours.length) {
+      show(`${NODE_NAMES[type]} was not queued`, ours[0].details.replace(/^\w+ - /, ""));
+      return;
+    }
+  }
+}
+
+app.registerExtension({
+  name: "weshopseedream.failures",
+  setup() {
+    api.addEventListener("execution_error", onFailure);
+    api.addEventListener("execution_start", hide);
+    const queue = api.queuePrompt;
+    api.queuePrompt = async function (...parameters) {
+      try {
+        const answer = await queue.apply(this, parameters);
+        onRefusal(answer?.node_errors);
+        return answer;
+      } catch (error) {
+        onRefusal(error?.response?.node_errors);
+        throw error;
+      }
+    };
+  },
+});
