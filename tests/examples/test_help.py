@@ -19,7 +19,8 @@ PAGES = ROOT / "web" / "docs"
 NODES = ("WeShopUploadReference", "WeShopSeedreamGenerate", "WeShopLoadResult")
 SECTIONS = {
     "en": ("Inputs", "Outputs", "Example", "What it costs", "When it fails"),
-    "zh": ("输入", "输出", "示例", "费用", "失败时"),
+    # Input, output, example, costs, on failure; escaped, because Python files here hold characters of cp1252 only.
+    "zh": ("\u8f93\u5165", "\u8f93\u51fa", "\u793a\u4f8b", "\u8d39\u7528", "\u5931\u8d25\u65f6"),
 }
 EVERY_PAGE = pytest.mark.parametrize(("node", "language"), [(node, each) for node in NODES for each in SECTIONS])
 
