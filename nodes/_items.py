@@ -41,6 +41,7 @@ class NodeItems:
         self._failure: Exception | None = None
         self._origin: TracebackType | None = None
         self._text = ""
+        self._has_said_farewell = False
         self._fraction = 0.0
         self._picture: object = None
         self._next_show_seconds = clock()
@@ -102,6 +103,14 @@ class NodeItems:
         self._fraction = self._fraction if shown.fraction is None else fraction
         self._next_show_seconds = now + max(SHOW_INTERVAL_SECONDS, SHOW_INTERVAL_PER_NODE_SECONDS * nodes)
         return shown
+
+    def farewell(self) -> str:
+        """What goes on without the items that still go, when all end at once. Asked again, there is nothing to add."""
+        if self._has_said_farewell:
+            return ""
+        self._has_said_farewell = True
+        going = (self._latest[index] for index in sorted(self._going) if index in self._latest)
+        return " ".join(dict.fromkeys(progress.farewell for progress in going if progress.farewell))
 
     def last_word(self, text: str) -> str:
         """``text`` of an item that has ended, with the count where there are several items."""

@@ -67,6 +67,8 @@ async def follow(work: Callable[[WeShop, Report], Coroutine[Any, Any, T]]) -> T:
                     raise InterruptProcessingException
                 await _show(items)
         finally:
+            if not ended.done():
+                _print(items.farewell())
             # Does nothing to work that has ended; ends the rest, except what must be completed in the background.
             future.cancel()
         await _show(items)

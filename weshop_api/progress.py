@@ -58,8 +58,8 @@ class Progress:
             )
         if self.phase is Phase.SUBMITTING:
             return (
-                "A run that was just being submitted goes on at WeShop. Queue again with the same seed to collect it; "
-                "it is charged once at the most."
+                "If WeShop has accepted the run by now, it goes on there. Queue again with the same seed to collect "
+                "it; it is charged once at the most."
             )
         return ""
 

@@ -126,3 +126,13 @@ def test_a_failure_is_forgotten_when_the_last_item_has_ended() -> None:
     items.raise_failure()
 
     assert items.last_word("next") == "next"
+
+
+def test_items_that_end_together_say_once_which_runs_go_on() -> None:
+    items = NodeItems(Clock())
+    for index, progress in enumerate([Progress(Phase.WATCHING, execution_id="abc"), Progress(Phase.DOWNLOADING)]):
+        items.begin(index)
+        items.put(index, progress)
+
+    assert items.farewell() == Progress(Phase.WATCHING, execution_id="abc").farewell
+    assert not items.farewell()

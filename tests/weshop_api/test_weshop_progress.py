@@ -50,10 +50,10 @@ def test_who_stops_watching_learns_which_run_goes_on_and_how_to_collect_it() -> 
     assert "Queue again with the same seed" in farewell
 
 
-def test_who_stops_submitting_learns_that_the_run_goes_on() -> None:
+def test_who_stops_submitting_learns_that_the_run_may_go_on() -> None:
     farewell = Progress(Phase.SUBMITTING).farewell
 
-    assert "goes on at WeShop" in farewell
+    assert "it goes on there" in farewell
     assert "charged once" in farewell
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 from emulator import ByPolls, Emulator, RunRecord
-from tests.e2e.citizen import Page
+from tests.e2e.citizen import Event, Page
 from tools.comfyui import (
     ComfyUIProcess,
     PromptFailedError,
@@ -132,6 +132,8 @@ class Station:
             end, message, result = End.KILLED, "", None
             if comfyui.is_running and comfyui.pid == pid:
                 end, message, result = _end_of(comfyui, prompt_id)
+                if page:
+                    page.wait_for(lambda event: _is_last_of(prompt_id, event))
             texts = tuple(page.texts()) if page else ()
         runs = self.runs(task_name)
         return Queueing(
@@ -206,6 +208,12 @@ def prompt_for(  # noqa: PLR0913 - what differs between prompts, each with its n
 
 def _node(class_type: str, **inputs: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
     return {"class_type": class_type, "inputs": inputs}
+
+
+def _is_last_of(prompt_id: str, event: Event) -> bool:
+    """After this message the host sends nothing more about a prompt, not even what nodes show that it has ended."""
+    is_last = event.name == "executing" and event.data.get("node") is None
+    return is_last and event.data.get("prompt_id") == prompt_id
 
 
 def _end_of(host: ComfyUIProcess, prompt_id: str) -> tuple[End, str, PromptResult | None]:

@@ -127,6 +127,8 @@ SOME_INSTANTS = tuple(
 )
 MOMENTS = (UPLOADING, SUBMITTING, ANSWERING, SILENT, REFUSED, ACCEPTED, RUNNING, POLLING, DOWNLOADING)
 ENDED_BY = {Blow.INTERRUPT: End.INTERRUPTED, Blow.SIBLING: End.ERROR, Blow.KILL: End.KILLED}
+COLLECT = "Queue again with the same seed to collect it"
+FAREWELLS = {Phase.UPLOAD: "", Phase.SUBMIT: COLLECT, Phase.WATCH: COLLECT, Phase.DOWNLOAD: ""}
 FILE_TROUBLES = ("a folder in its place", "garbage", "written by a newer version", "locked by another program")
 
 
@@ -200,6 +202,7 @@ def _struck_row(blow: Blow, moment: Moment) -> Row:
         moment.orders,
         Strike(blow, moment),
         first=ENDED_BY[blow],
+        shows="" if blow is Blow.KILL else FAREWELLS[moment.phase],
         runs=(None if moment.is_accepted is None else int(moment.is_accepted), 1),
         submits=_submits(blow, moment),
         seconds=14 if blow is Blow.KILL else 4,
