@@ -15,6 +15,7 @@ from tools.environment import Environment
 from tools.examples import EXAMPLES, ExampleOutcome, run_example
 
 from .browser import FRONTENDS, Frontend, frontend_named, open_browser
+from .citizen import PACKS, Citizen, Page
 
 EXAMPLE_TIMEOUT_SECONDS = 120.0
 SHOWN_LOG_CHARACTERS = 6000
@@ -83,6 +84,35 @@ def hosts(environment: Environment, emulator: Emulator, tmp_path: Path, pytestco
     yield own
     own.stop_all()
     pytestconfig.stash[_hosts_of_test].remove(own)
+
+
+@pytest.fixture(scope="session")
+def shared_citizen(
+    environment: Environment, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Citizen]:
+    """A host with neighbours of the pack and small pictures; tests use it through `citizen`."""
+    with Emulator(port=0, pictures="small", points_balance=10_000_000) as emulator:
+        variables = {"WESHOP_BASE_URL": emulator.base_url}
+        folder = tmp_path_factory.mktemp("citizen")
+        with (
+            ComfyUIProcess(environment, folder, variables=variables, packs=PACKS) as host,
+            Page(host.url, "page") as page,
+        ):
+            pytestconfig.stash[_shared_hosts].append(host)
+            citizen = Citizen(host, emulator, page)
+            yield citizen
+            citizen.close()
+
+
+@pytest.fixture
+def citizen(shared_citizen: Citizen) -> Iterator[Citizen]:
+    """The host with neighbours, idle before and after the test; no fault may be left over."""
+    shared_citizen.emulator.withdraw_faults()
+    shared_citizen.page.forget()
+    yield shared_citizen
+    shared_citizen.emulator.withdraw_faults()
+    shared_citizen.leave_nothing_queued()
+    shared_citizen.wait_for_idle()
 
 
 @pytest.fixture(scope="module")

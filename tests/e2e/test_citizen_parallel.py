@@ -1,0 +1,198 @@
+"""Runs side by side under one limit, beside neighbours that block; what the page is told; what the host keeps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from emulator import BySeconds, Emulator, Fault
+from tools.comfyui import ComfyUIProcess
+from tools.environment import Environment
+
+from .citizen import PACKS, Citizen, Event, Page, Prompt, a_list, generate, new_seed, node, one_run, shows
+
+BLOCKED_SECONDS = 60.0
+LONG_RUN = Fault.outcome(pace=BySeconds(pending_seconds=600))
+USUAL_LIMIT = 4
+
+
+@dataclass(frozen=True)
+class Minute:
+    """A prompt in a host of its own that goes on while other tests run."""
+
+    citizen: Citizen
+    prompt_id: str
+
+
+@pytest.fixture(scope="module")
+def minute(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Minute]:
+    """A run beside a node that blocks the executor for a minute, longer than every time-out of a poll."""
+    with Emulator(port=0, pictures="small", pace=BySeconds(pending_seconds=5, seconds_per_picture=1)) as emulator:
+        variables = {"WESHOP_BASE_URL": emulator.base_url}
+        folder = tmp_path_factory.mktemp("minute")
+        with (
+            ComfyUIProcess(environment, folder, variables=variables, packs=PACKS) as host,
+            Page(host.url, "minute") as page,
+        ):
+            citizen = Citizen(host, emulator, page)
+            emulator.order("submit", Fault.late(1.0))
+            emulator.order("poll", Fault.late(1.0))
+            prompt = {**one_run(), "blocks": node("NeighbourBlocks", seconds=BLOCKED_SECONDS)}
+            yield Minute(citizen, citizen.queue(prompt))
+            citizen.close()
+
+
+@pytest.mark.usefixtures("minute")
+def test_independent_nodes_run_side_by_side(citizen: Citizen) -> None:
+    """Guards: the generate nodes of one prompt do not wait for each other."""
+    runs = len(citizen.emulator.runs)
+    citizen.emulator.order("submit", Fault.outcome(pace=BySeconds(1.5, 0.1)), times=4)
+    prompt: Prompt = {}
+    for number in range(4):
+        prompt |= {f"generate {number}": generate(), f"id {number}": shows(f"generate {number}", 1)}
+    ending = citizen.run(prompt)
+    started = [run.created_at_seconds for run in citizen.emulator.runs[runs:]]
+
+    assert ending.name == "execution_success"
+    assert len(started) == 4
+    assert max(started) - min(started) < 1.0
+
+
+def test_a_queued_node_says_how_many_are_ahead(citizen: Citizen) -> None:
+    """Guards: the text of the queue position, under the node that waits, and the limit across nodes."""
+    runs = len(citizen.emulator.runs)
+    citizen.emulator.order("submit", LONG_RUN, times=USUAL_LIMIT)
+    prompt: Prompt = {}
+    for number in range(USUAL_LIMIT + 2):
+        prompt |= {f"generate {number}": generate(), f"id {number}": shows(f"generate {number}", 1)}
+    prompt_id = citizen.begin(prompt)
+    for text in ("waiting for a slot, next in line", "waiting for a slot, 1 ahead"):
+        citizen.page.wait_for(lambda event, text=text: event.name == "text" and event.data["text"] == text)
+    time.sleep(1.0)
+    in_flight = len(citizen.emulator.runs) - runs
+    citizen.interrupt()
+    citizen.end_of(prompt_id)
+
+    assert in_flight == USUAL_LIMIT
+
+
+def test_the_first_failure_of_a_list_is_shown_at_once_and_nothing_is_paid_twice(citizen: Citizen) -> None:
+    """Guards: the host itself would show it only after the last item; the submitted ones are collected later."""
+    runs = len(citizen.emulator.runs)
+    count = 6
+    citizen.emulator.order("submit", LONG_RUN, times=USUAL_LIMIT - 1)
+    citizen.emulator.order("submit", Fault.refuse(400, "40001", "ordered refusal", retryable=False))
+    prompt = a_list(count)
+    prompt_id = citizen.begin(prompt)
+    citizen.wait_until(lambda: not citizen.emulator.unused_faults, "four submits")
+    refused_seconds = time.monotonic()
+    ending = citizen.end_of(prompt_id)
+    citizen.wait_for_idle()
+    left = len(citizen.emulator.runs) - runs
+
+    assert ending.name == "execution_error"
+    assert ending.at_seconds - refused_seconds < 1.0
+    assert left < count
+    assert len(ending.data["traceback"]) < 60
+    citizen.emulator.finish_runs()
+    collected = citizen.run(prompt)
+
+    assert collected.name == "execution_success", collected
+    assert [run.submits for run in citizen.emulator.runs[runs:]] == [1] * count
+
+
+def seconds_of(citizen: Citizen, prompt: Prompt, seconds: float) -> list[Event]:
+    """What the page is told about a prompt in so many seconds of watching; then it is interrupted."""
+    citizen.page.forget()
+    prompt_id = citizen.begin(prompt)
+    citizen.page.wait_for(
+        lambda event: (event.name == "text" and "Pending" in event.data["text"]) or "running" in str(event.data)
+    )
+    time.sleep(1.0)
+    citizen.page.forget()
+    time.sleep(seconds)
+    events = citizen.page.events
+    citizen.interrupt()
+    citizen.end_of(prompt_id)
+    return events
+
+
+def test_a_long_list_does_not_flood_the_page(citizen: Citizen) -> None:
+    """Guards: one text and one bar for all items of a node, at most five a second."""
+    citizen.emulator.order("submit", Fault.outcome(pace=BySeconds(0, 1)), forever=True)
+    events = seconds_of(citizen, a_list(120, batch_count=16), 4.0)
+
+    assert len([event for event in events if event.name == "text"]) <= 4 * 5 + 1
+    assert 1 <= len([event for event in events if event.name == "progress_state"]) <= 4 * 5 + 1
+
+
+def test_many_nodes_do_not_flood_the_page(citizen: Citizen) -> None:
+    """Guards: the host sends the state of all nodes with every movement of a bar, so bars move seldom when many do."""
+    citizen.emulator.order("submit", Fault.outcome(pace=BySeconds(0, 1)), forever=True)
+    prompt: Prompt = {}
+    for number in range(60):
+        prompt |= {f"generate {number}": generate(batch_count=16), f"id {number}": shows(f"generate {number}", 1)}
+    events = seconds_of(citizen, prompt, 4.0)
+
+    assert len([event for event in events if event.name == "text"]) <= 4 * 20 + 20
+    assert len([event for event in events if event.name == "progress_state"]) <= 4 * 20 + 20
+
+
+def loaded(seed: int) -> Prompt:
+    """A prompt that the host may answer from its cache."""
+    return {
+        "image": node("EmptyImage", width=64, height=64, batch_size=1, color=seed),
+        "upload": node("WeShopUploadReference", image=["image", 0], image_urls="", encoding="auto"),
+        "generate": generate(references=["upload", 0], seed=seed),
+        "load": node("WeShopLoadResult", run=["generate", 0], execution_id="", when_sizes_differ="pad"),
+        "preview": node("PreviewImage", images=["load", 0]),
+    }
+
+
+def test_unchanged_inputs_are_not_executed_again(citizen: Citizen) -> None:
+    """Guards: caching."""
+    prompt = loaded(new_seed())
+    citizen.run(prompt)
+    requests = len(citizen.emulator.requests)
+    again = citizen.queue(prompt)
+    citizen.end_of(again)
+    (cached,) = citizen.page.of(again, "execution_cached")
+
+    assert set(prompt) <= set(cached.data["nodes"])
+    assert len(citizen.emulator.requests) == requests
+
+
+def test_an_upload_that_is_made_again_does_not_make_its_run_again(citizen: Citizen) -> None:
+    """Guards: `fingerprint_inputs` makes the upload node run again and never a run that costs points."""
+    prompt = loaded(new_seed())
+    citizen.run(prompt)
+    citizen.emulator.expire_uploads()
+    other = {
+        **prompt,
+        "generate": {**prompt["generate"], "inputs": {**prompt["generate"]["inputs"], "seed": new_seed()}},
+    }
+    refused = citizen.run(other)
+    runs, uploads = len(citizen.emulator.runs), len(citizen.emulator.uploads)
+    ending = citizen.run(prompt)
+
+    assert refused.name == "execution_error"
+    assert ending.name == "execution_success"
+    assert len(citizen.emulator.uploads) == uploads + 1
+    assert len(citizen.emulator.runs) == runs
+
+
+def test_a_minute_of_blocking_costs_nothing(minute: Minute) -> None:
+    """Guards: beside a node that blocks the executor no answer is lost, nothing times out, and nothing comes late."""
+    citizen, prompt_id = minute.citizen, minute.prompt_id
+    ending = citizen.end_of(prompt_id, BLOCKED_SECONDS + 30)
+    (began,) = citizen.page.of(prompt_id, "execution_start")
+    requests = [request for request in citizen.emulator.requests if request.operation in {"submit", "poll"}]
+
+    assert ending.name == "execution_success", ending
+    assert BLOCKED_SECONDS < ending.at_seconds - began.at_seconds < BLOCKED_SECONDS + 2
+    assert all(request.answered_status == 200 for request in requests)
+    assert requests[-1].at_seconds - requests[0].at_seconds < 15
+    assert len(citizen.emulator.runs) == 1

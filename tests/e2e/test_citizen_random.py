@@ -1,0 +1,72 @@
+"""A thousand interrupts at random moments: the worker lives, and no task, socket or thread is left over."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from .citizen import Citizen, Prompt, load_of, one_run, whole_way
+
+INTERRUPTS = 1000
+WHOLE_EVERY = 250
+AFTER_A_POLL_EVERY = 50
+RESOLVER_THREADS = "asyncio_"
+LOADED = 8
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A prompt, and how long after its start it is interrupted."""
+
+    prompt: Prompt
+    after_seconds: float
+
+
+def trial(dice: random.Random, finished: list[str], number: int) -> Trial:
+    """Uploads and submissions mostly; loads; and now and then a run that is being watched."""
+    if number % AFTER_A_POLL_EVERY == 0:
+        return Trial(whole_way(), dice.uniform(0.2, 1.6))
+    if dice.random() < 0.3:
+        return Trial(load_of(dice.choice(finished)), dice.uniform(0.0, 0.1))
+    return Trial(whole_way(pictures=dice.randint(1, 3)), dice.uniform(0.0, 0.1))
+
+
+def settled(citizen: Citizen) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """Threads, tasks and connections, once there is nothing left to do.
+
+    Without the threads in which event loops resolve names: they come by need, up to a number, and stay.
+    """
+    citizen.wait_for_idle(60.0)
+    report = citizen.report()
+    threads = tuple(name for name in report.threads if not name.startswith(RESOLVER_THREADS))
+    return threads, report.tasks, len(report.connections)
+
+
+def test_a_thousand_interrupts_leave_nothing_behind(citizen: Citizen) -> None:
+    """Guards: the prompt worker lives; no task, socket or thread is left; nothing is charged twice."""
+    dice = random.Random(4)  # noqa: S311 - a repeatable choice
+    finished = []
+    for _ in range(3):
+        citizen.run(one_run(batch_count=LOADED))
+        finished.append(citizen.emulator.runs[-1].execution_id)
+    threads, _, _ = settled(citizen)
+    endings: Counter[str] = Counter()
+    began = time.monotonic()
+    for number in range(1, INTERRUPTS + 1):
+        citizen.page.forget()
+        chosen = trial(dice, finished, number)
+        prompt_id = citizen.begin(chosen.prompt)
+        time.sleep(chosen.after_seconds)
+        citizen.interrupt()
+        endings[citizen.end_of(prompt_id).name] += 1
+        if number % WHOLE_EVERY == 0:
+            assert citizen.run(whole_way()).name == "execution_success"
+    print(f"{time.monotonic() - began:.0f} s, {endings}, {citizen.report()}")
+
+    assert endings["execution_error"] == 0
+    assert endings["execution_interrupted"] > INTERRUPTS * 0.8
+    assert settled(citizen)[:2] == (threads, ())
+    assert settled(citizen)[2] <= 64
+    assert max(run.submits for run in citizen.emulator.runs) == 1
