@@ -13,22 +13,25 @@ const ADDRESS = /https:\/\/open\.weshop\.ai\/[\w\-/]*/;
 const RENDERING_MILLISECONDS = 3000;
 const MOST_LEVELS = 8;
 
-let shown = null;
-
-function hide() {
-  if (shown) {
-    app.extensionManager.toast.remove(shown);
-    shown = null;
-  }
-}
+let hide = () => {};
 
 function show(summary, text) {
   hide();
-  shown = { severity: "error", summary, detail: text };
   if (ADDRESS.test(text)) {
     linkOnceRendered(summary);
   }
-  app.extensionManager.toast.add(shown);
+  hide = add(app.extensionManager.toast, summary, text);
+}
+
+/** Show a message until somebody closes it; the way to take it away again. Pages differ in how that is said. */
+function add(toast, summary, text) {
+  if (toast.error && toast.dismiss) {
+    const id = toast.error(summary, { description: text, closable: true, duration: Infinity });
+    return () => toast.dismiss(id);
+  }
+  const message = { severity: "error", summary, detail: text };
+  toast.add(message);
+  return () => toast.remove?.(message);
 }
 
 /** The page shows the text of a toast as it is, so the link is made when it has appeared. */
@@ -48,7 +51,7 @@ function link(root, summary) {
   const texts = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
   for (let text = texts.nextNode(); text; text = texts.nextNode()) {
     const found = ADDRESS.exec(text.data);
-    if (found && isBelow(text, summary)) {
+    if (found && isVisible(text.parentElement) && isBelow(text, summary)) {
       const address = text.splitText(found.index);
       address.splitText(found[0].length);
       const anchor = document.createElement("a");
@@ -59,6 +62,11 @@ function link(root, summary) {
     }
   }
   return false;
+}
+
+/** Newer pages keep a second, invisible copy for screen readers. */
+function isVisible(element) {
+  return !element.closest(".sr-only") && element.getBoundingClientRect().width > 1;
 }
 
 function isBelow(text, summary) {
@@ -90,21 +98,33 @@ function onRefusal(nodeErrors) {
   }
 }
 
+/** Queueing goes on as it is, whatever becomes of our message about it. */
+function watchRefusals() {
+  const tell = (nodeErrors) => {
+    try {
+      onRefusal(nodeErrors);
+    } catch (error) {
+      console.error("WeShop Seedream could not show why a node was refused.", error);
+    }
+  };
+  const queue = api.queuePrompt;
+  api.queuePrompt = async function (...parameters) {
+    try {
+      const answer = await queue.apply(this, parameters);
+      tell(answer?.node_errors);
+      return answer;
+    } catch (error) {
+      tell(error?.response?.node_errors);
+      throw error;
+    }
+  };
+}
+
 app.registerExtension({
   name: "weshopseedream.failures",
   setup() {
     api.addEventListener("execution_error", onFailure);
-    api.addEventListener("execution_start", hide);
-    const queue = api.queuePrompt;
-    api.queuePrompt = async function (...parameters) {
-      try {
-        const answer = await queue.apply(this, parameters);
-        onRefusal(answer?.node_errors);
-        return answer;
-      } catch (error) {
-        onRefusal(error?.response?.node_errors);
-        throw error;
-      }
-    };
+    api.addEventListener("execution_start", () => hide());
+    watchRefusals();
   },
 });
