@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,12 @@ class Trouble:
     operation: str
     fault: Fault
     times: int = 1
+
+
+def few_troubles() -> list[Trouble]:
+    """One of each: refused, of another shape, unknown, failed, not to be fetched."""
+    kinds = ("AuthenticationError", "UnreadableReplyError", "OutcomeUnknownError", "RunFailedError", "DownloadError")
+    return [next(trouble for trouble in troubles() if trouble.expected == kind) for kind in kinds]
 
 
 def troubles() -> list[Trouble]:
@@ -84,11 +91,11 @@ class Teller:
         self._seeds = iter(range(1, 10_000))
         self.story = Story(front)
 
-    def tell(self) -> Story:
+    def tell(self, ordered: Sequence[Trouble]) -> Story:
         """Succeed, fail in every way, look at everything while the host lives, let it crash, look again."""
         with Listener(self._host.url, CLIENT_ID) as listener:
             self._succeed()
-            for trouble in troubles():
+            for trouble in ordered:
                 self._fail(trouble)
             self._fail_without_the_service()
             self._settings_page()
@@ -160,36 +167,39 @@ class Teller:
             self.story.errors.append(("none", ""))
 
     def _workflow(self, **changed: Any) -> Prompt:  # noqa: ANN401 - JSON
-        """The whole way: make a picture, upload, generate, load, save. Each time a new picture and a new run."""
-        seed = next(self._seeds)
-        generate = {
-            "prompt": PROMPT_MARK,
-            "model": "Seedream 5.0 Pro",
-            "image_size": "1K",
-            "aspect_ratio": "1:1",
-            "output_format": "png",
-            "batch_count": 1,
-            "web_search": False,
-            "seed": seed,
-            "references": ["upload", 0],
-        }
-        return {
-            "no-time": {"class_type": "PrimitiveInt", "inputs": {"value": 0}},
-            "picture": {
-                "class_type": "EmptyImage",
-                "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": seed},
-            },
-            "upload": {
-                "class_type": "WeShopUploadReference",
-                "inputs": {"image": ["picture", 0], "image_urls": "", "encoding": "auto"},
-            },
-            "generate": {"class_type": "WeShopSeedreamGenerate", "inputs": {**generate, **changed}},
-            "load": {
-                "class_type": "WeShopLoadResult",
-                "inputs": {"run": ["generate", 0], "execution_id": "", "when_sizes_differ": "pad"},
-            },
-            "save": {"class_type": "SaveImage", "inputs": {"images": ["load", 0], "filename_prefix": "story"}},
-        }
+        return workflow(next(self._seeds), **changed)
+
+
+def workflow(seed: int, **changed: Any) -> Prompt:  # noqa: ANN401 - JSON
+    """The whole way: make a picture, upload, generate, load, save. Another seed is a new picture and a new run."""
+    generate = {
+        "prompt": PROMPT_MARK,
+        "model": "Seedream 5.0 Pro",
+        "image_size": "1K",
+        "aspect_ratio": "1:1",
+        "output_format": "png",
+        "batch_count": 1,
+        "web_search": False,
+        "seed": seed,
+        "references": ["upload", 0],
+    }
+    return {
+        "no-time": {"class_type": "PrimitiveInt", "inputs": {"value": 0}},
+        "picture": {
+            "class_type": "EmptyImage",
+            "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": seed},
+        },
+        "upload": {
+            "class_type": "WeShopUploadReference",
+            "inputs": {"image": ["picture", 0], "image_urls": "", "encoding": "auto"},
+        },
+        "generate": {"class_type": "WeShopSeedreamGenerate", "inputs": {**generate, **changed}},
+        "load": {
+            "class_type": "WeShopLoadResult",
+            "inputs": {"run": ["generate", 0], "execution_id": "", "when_sizes_differ": "pad"},
+        },
+        "save": {"class_type": "SaveImage", "inputs": {"images": ["load", 0], "filename_prefix": "story"}},
+    }
 
 
 def write_key(home: Path) -> None:
