@@ -44,8 +44,8 @@ def draw_mark(picture: Image.Image, centre: tuple[float, float], height: float) 
     waterline = y + height * 0.46
     for number, (half_width, strength) in enumerate(((0.34, 170), (0.56, 110), (0.78, 60))):
         ripples = Image.new("L", picture.size)
-        box = (x - height * half_width, waterline - height * 0.05 * (number + 1))
-        box = (*box, x + height * half_width, waterline + height * 0.05 * (number + 1))
+        across, down = height * half_width, height * 0.05 * (number + 1)
+        box = (x - across, waterline - down, x + across, waterline + down)
         ImageDraw.Draw(ripples).ellipse(box, outline=strength, width=max(1, round(height * 0.012)))
         picture.paste(Image.new("RGB", picture.size, LIGHT), mask=ripples)
     seed = seed_shape(picture.size, (x, y - height * 0.06), height * 0.9)

@@ -1,4 +1,4 @@
-"""The library from the terminal: ``python3 -m weshop_api generate | runs | fetch | forget``."""
+"""The library from the terminal: ``python3 -m weshop_api generate | runs | fetch | forget | doctor``."""
 
 from __future__ import annotations
 

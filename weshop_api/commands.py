@@ -1,4 +1,4 @@
-"""What ``python3 -m weshop_api`` does: make pictures from scripts, list past runs, bring them back, forget them.
+"""What ``python3 -m weshop_api`` does: make pictures, list past runs, bring them back, forget them, find trouble.
 
 The ledger is the one that ComfyUI uses when this folder is installed there, so that both know the same runs.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
+import os
 import secrets
 import sys
 import time
@@ -16,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import seedream
+from . import doctor, seedream
 from .addresses import check_public_url
 from .errors import InvalidRequestError, UnusablePictureError, WeShopError
 from .ledger import Ledger, RunRecord, RunState
@@ -71,16 +72,15 @@ class _ProgressLine:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 1 after an error, which is told in one paragraph."""
     options = _parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], None] = options.command
+    command: Callable[[argparse.Namespace], int | None] = options.command
     try:
-        command(options)
+        return command(options) or 0
     except WeShopError as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted. A run that was accepted goes on at WeShop; see the list of runs.", file=sys.stderr)
         return 130
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--folder", type=Path, default=default_folder(), help="where the ledger is (default: %(default)s)"
     )
-    commands = parser.add_subparsers(required=True, metavar="generate | runs | fetch | forget")
+    commands = parser.add_subparsers(required=True, metavar="generate | runs | fetch | forget | doctor")
     _add_generate(commands.add_parser("generate", help="make pictures; costs points of your WeShop account"))
     runs = commands.add_parser("runs", help="list past runs, newest first")
     runs.add_argument("--limit", type=int, default=20, help="how many (default: %(default)s)")
@@ -101,6 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     forget.add_argument("ids", nargs="*", help="execution ids")
     forget.add_argument("--older-than-days", type=float, help="ended runs and uploads that are older than this")
     forget.set_defaults(command=_forget)
+    examine = commands.add_parser("doctor", help="say what works and what does not; costs nothing")
+    examine.set_defaults(command=_examine)
     return parser
 
 
@@ -224,6 +226,12 @@ def _forget(options: argparse.Namespace) -> None:
     before = None if options.older_than_days is None else time.time() - options.older_than_days * SECONDS_PER_DAY
     count = _ledger(options).forget(before=before, ids=options.ids)
     print(f"{count} run{'' if count == 1 else 's'} forgotten.")
+
+
+def _examine(options: argparse.Namespace) -> int:
+    findings = asyncio.run(doctor.examine(os.environ, Path.home(), options.folder / LEDGER_FILE))
+    print(*findings, sep="\n")
+    return 0 if doctor.is_well(findings) else 1
 
 
 def _ledger(options: argparse.Namespace) -> Ledger:

@@ -36,13 +36,14 @@ def make_bare_python(environment: Environment, folder: Path) -> Path:
 
 def install(python: Path, requirements: Path) -> None:
     """Do what the README says: `pip install -r requirements.txt`."""
-    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", requirements]
+    quietly = ["--quiet", "--disable-pip-version-check"]
+    command = [str(python), "-m", "pip", "install", *quietly, "--requirement", str(requirements)]
     subprocess.run(command, check=True, timeout=PIP_TIMEOUT_SECONDS)
 
 
 def installed(python: Path) -> set[str]:
     """Return the names of the packages that this interpreter sees, pip itself left out."""
-    command = [python, "-m", "pip", "list", "--format", "json", "--disable-pip-version-check"]
+    command = [str(python), "-m", "pip", "list", "--format", "json", "--disable-pip-version-check"]
     listed = subprocess.run(command, check=True, capture_output=True, timeout=PIP_TIMEOUT_SECONDS)
     return {_canonical(each["name"]) for each in json.loads(listed.stdout)} - {"pip", "setuptools"}
 

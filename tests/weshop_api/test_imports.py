@@ -1,8 +1,9 @@
-"""The rooms of the pack: who may import whom. The tables stand here as data, read from bottom to top."""
+"""The rooms of the pack: who may import whom, as the drawing and the tables of ``docs/architecture.md`` say."""
 
 from __future__ import annotations
 
 import ast
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,77 +14,39 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Each module with what it may import of the library. It stands below whatever imports it.
-LIBRARY = {
-    "errors": "",
-    "models": "",
-    "limits": "",
-    "schedule": "",
-    "spool": "",
-    "seedream": "errors models",
-    "protocol": "errors models seedream",
-    "progress": "models",
-    "background": "errors",
-    "addresses": "errors",
-    "credentials": "errors addresses",
-    "retry": "errors",
-    "network": "errors addresses background",
-    "transport": "errors addresses credentials network",
-    "http": "errors models addresses background credentials network transport",
-    "client": "errors models protocol credentials retry http",
-    "ledger_records": "models",
-    "ledger_schema": "models ledger_records",
-    "ledger_file": "ledger_schema",
-    "ledger_rescue": "ledger_schema ledger_file",
-    "ledger_storage": "ledger_schema ledger_file ledger_rescue",
-    "ledger": "models ledger_records ledger_schema ledger_file ledger_storage",
-    "watching": "errors models progress schedule background client",
-    "submitting": "errors models seedream protocol progress limits background client ledger",
-    "uploading": "errors models progress limits background client ledger",
-    "delivering": "errors models seedream progress limits spool background client ledger",
-    "weshop": (
-        "errors models seedream protocol progress schedule limits spool background client ledger "
-        "watching submitting uploading delivering"
-    ),
-    "commands": "errors models seedream addresses progress ledger uploading weshop",
-    "__main__": "commands",
-    "__init__": "errors models seedream addresses progress retry client uploading weshop",
-}
+DOCUMENT = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
-# What is neither of the standard library nor ours. Whoever is not named here may import nothing else.
-FOREIGN = {
-    "network": "httpx httpcore certifi",
-    "transport": "httpx httpcore",
-    "http": "httpx",
-    "retry": "tenacity",
+# The two things of the host that only some modules of the nodes reach, and what all of them need.
+REACHES = {
+    "tensors": {"torch", "numpy", "PIL"},
+    "internals": {"comfy", "comfy_execution", "folder_paths", "server", "aiohttp"},
 }
-FOR_TYPES_ONLY = {"typing_extensions"}
-
-# Each module of the nodes with the modules of the nodes that it may import.
-NODES = {
-    "_callers": "",
-    "_decoding": "",
-    "_items": "",
-    "images": "_decoding",
-    "links": "",
-    "host": "_items",
-    "logs": "",
-    "settings": "_callers host",
-    "estimates": "settings host",
-    "previews": "images host",
-    "upload_reference": "links images host",
-    "seedream_generate": "links previews host",
-    "load_result": "links images host",
-    "__init__": "upload_reference seedream_generate load_result settings estimates logs",
-}
-# Tensors and pictures; the host's internals; and its public interface, which every node needs.
-TENSORS = {"torch", "numpy", "PIL"}
-WITH_TENSORS = {"images", "_decoding", "previews"}
-INTERNALS = {"comfy", "comfy_execution", "folder_paths", "server", "aiohttp"}
-WITH_INTERNALS = {"host", "settings", "estimates"}
 INTERFACE = {"comfy_api"}
+FOR_TYPES_ONLY = {"typing_extensions"}
+# Beside `__init__`, the rooms that the drawing shows.
+ROOMS = ("nodes", "weshop_api", "emulator", "tools", "bench", "dev")
 
 OURS = {"nodes", "weshop_api", "emulator", "tools", "tests", "bench", "dev"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One module in a table: what it may import of the modules in the same table, and its last column."""
+
+    imports: frozenset[str]
+    others: frozenset[str]
+
+
+def table(folder: str) -> dict[str, Row]:
+    """Read the table of a folder's modules, from its first row to its last."""
+    text = DOCUMENT.partition(f"| module of `{folder}/` |")[2].partition("\n\n")[0]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:]]
+    words = [[frozenset(cell.replace("`", "").split()) for cell in row] for row in cells]
+    return {row[0].strip("`"): Row(each[2], each[3]) for row, each in zip(cells, words, strict=True)}
+
+
+LIBRARY = table("weshop_api")
+NODES = table("nodes")
 
 
 @dataclass(frozen=True)
@@ -124,36 +87,36 @@ def foreign(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("table", [LIBRARY, NODES], ids=["library", "nodes"])
-def test_the_tables_lead_one_way_only(table: dict[str, str]) -> None:
+def test_the_tables_lead_one_way_only(table: dict[str, Row]) -> None:
     seen: set[str] = set()
-    for module, allowed in table.items():
-        assert set(allowed.split()) <= seen, module
+    for module, row in table.items():
+        assert row.imports <= seen, module
         seen.add(module)
 
 
 @pytest.mark.parametrize(("folder", "table"), [("weshop_api", LIBRARY), ("nodes", NODES)], ids=["library", "nodes"])
-def test_every_module_has_its_place_in_the_table(folder: str, table: dict[str, str]) -> None:
-    assert set(modules(folder)) == set(table)
+def test_every_module_has_its_place_in_the_table(folder: str, table: dict[str, Row]) -> None:
+    assert set(modules(folder)) == set(table), "docs/architecture.md has the table"
 
 
 @pytest.mark.parametrize("module", LIBRARY)
 def test_a_library_module_imports_only_what_stands_below_it(module: str) -> None:
     imported = list(imports_of(modules("weshop_api")[module]))
 
-    assert {it.name.split(".")[0] for it in imported if it.parents} <= set(LIBRARY[module].split())
+    assert {it.name.split(".")[0] for it in imported if it.parents} <= LIBRARY[module].imports
     assert {it.parents for it in imported} <= {0, 1}
 
 
 @pytest.mark.parametrize("module", LIBRARY)
 def test_a_library_module_uses_only_the_packages_of_its_room(module: str) -> None:
-    assert foreign(modules("weshop_api")[module]) <= set(FOREIGN.get(module, "").split())
+    assert foreign(modules("weshop_api")[module]) <= LIBRARY[module].others
 
 
 @pytest.mark.parametrize("module", NODES)
 def test_a_module_of_the_nodes_imports_only_what_stands_below_it(module: str) -> None:
     imported = list(imports_of(modules("nodes")[module]))
 
-    assert {it.name for it in imported if it.parents == 1} <= set(NODES[module].split())
+    assert {it.name for it in imported if it.parents == 1} <= NODES[module].imports
     assert {it.name.split(".")[0] for it in imported if it.parents > 1} <= {"weshop_api"}
     assert {it.parents for it in imported} <= {0, 1, 2}
 
@@ -161,12 +124,12 @@ def test_a_module_of_the_nodes_imports_only_what_stands_below_it(module: str) ->
 @pytest.mark.parametrize("module", NODES)
 def test_a_module_of_the_nodes_uses_only_the_packages_of_its_room(module: str) -> None:
     allowed = set(INTERFACE)
-    allowed |= TENSORS if module in WITH_TENSORS else set()
-    allowed |= INTERNALS if module in WITH_INTERNALS else set()
+    for place in NODES[module].others:
+        allowed |= REACHES[place]
     path = modules("nodes")[module]
     for_types = {it.name.split(".")[0] for it in imports_of(path) if it.is_for_types}
 
-    assert foreign(path) - (for_types & TENSORS) <= allowed
+    assert foreign(path) - (for_types & REACHES["tensors"]) <= allowed
 
 
 def test_inside_the_pack_all_imports_of_ours_are_relative() -> None:
@@ -193,6 +156,26 @@ def test_the_emulator_imports_nothing_of_the_library() -> None:
 
     assert {it.name.split(".")[0] for it in imported if not it.parents} & (OURS - {"emulator"}) == set()
     assert {it.parents for it in imported} <= {0, 1}
+
+
+def drawn_arrows() -> set[tuple[str, str]]:
+    """Return who imports whom in the drawing, by room."""
+    drawing = DOCUMENT.partition("```mermaid")[2].partition("```")[0]
+    chains = [line.split("-->") for line in drawing.splitlines() if "-->" in line]
+    return {(left.strip(), right.strip()) for chain in chains for left, right in itertools.pairwise(chain)}
+
+
+def rooms_imported_by(room: str) -> Iterator[str]:
+    for path in [ROOT / f"{room}.py"] if (ROOT / f"{room}.py").is_file() else (ROOT / room).rglob("*.py"):
+        depth = len(path.relative_to(ROOT).parts) - 1
+        for it in imports_of(path):
+            if it.parents in (0, depth + 1) and it.name.split(".")[0] in {*ROOMS, "tests"} - {room}:
+                yield it.name.split(".")[0]
+
+
+@pytest.mark.parametrize("room", ["__init__", *ROOMS])
+def test_the_drawing_has_an_arrow_for_each_room_that_a_room_imports(room: str) -> None:
+    assert set(rooms_imported_by(room)) == {end for start, end in drawn_arrows() if start == room}
 
 
 def loaded_by(statement: str) -> set[str]:
