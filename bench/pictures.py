@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
@@ -74,14 +74,16 @@ CASES = (
 class Row:
     """One way through one case.
 
-    ``times_ours`` is how many times as long as this pack it takes, median and range over the rounds; ``peak_ratio``
-    the high-water mark over the start as a multiple of the tensor (None where the system does not tell);
+    ``processor_seconds`` is what all threads spent together; other programs on the machine change it less than
+    ``seconds``. ``times_ours`` is how many times as long as this pack it takes, median and range over the rounds;
+    ``peak_ratio`` the high-water mark over the start as a multiple of the tensor (None where the system does not tell);
     ``output_megabytes`` what would be sent.
     """
 
     case: str
     way: str
     seconds: float
+    processor_seconds: float
     times_ours: float
     times_ours_range: tuple[float, float]
     peak_ratio: float | None
@@ -90,10 +92,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The seconds of one way, round by round, and what it would send."""
+    """What one way took, round by round, and what it would send."""
 
     way: str
     seconds: list[float]
+    processor_seconds: list[float]
     output_bytes: int
 
 
@@ -217,6 +220,7 @@ def _measure_case(case: Case, folder: str) -> list[Row]:
             case=case.title,
             way=timing.way,
             seconds=statistics.median(timing.seconds),
+            processor_seconds=statistics.median(timing.processor_seconds),
             times_ours=statistics.median(ratios),
             times_ours_range=(min(ratios), max(ratios)),
             peak_ratio=_child("peak", case.title, timing.way, folder),
@@ -235,15 +239,17 @@ def _child(*arguments: str) -> Any:  # noqa: ANN401 - whatever the child prints 
 
 def _time(case: Case, folder: Path) -> list[Timing]:
     ways = {way: partial(work, _material(case, folder)) for way, work in _ways(case).items()}
-    timings = {way: Timing(way, [], 0) for way in ways}
+    timings = {way: Timing(way, [], [], 0) for way in ways}
     for turn in range(ROUNDS + 1):  # The first only warms up: imports, page tables, Pillow's memory.
         for way, work in ways.items():
-            started = time.perf_counter()
+            started, processor_started = time.perf_counter(), time.process_time()
             output = work()
-            seconds = time.perf_counter() - started
+            seconds, processor_seconds = time.perf_counter() - started, time.process_time() - processor_started
             if turn:
+                timings[way].seconds.append(seconds)
+                timings[way].processor_seconds.append(processor_seconds)
                 output_bytes = output if isinstance(output, int) else 0
-                timings[way] = Timing(way, [*timings[way].seconds, seconds], output_bytes)
+                timings[way] = replace(timings[way], output_bytes=output_bytes)
             del output
             gc.collect()
     return list(timings.values())
@@ -316,15 +322,19 @@ def _pack(picture: Image, level: int, strategy: str) -> tuple[float, int]:
 # --- showing ---------------------------------------------------------------------------------------------------------
 
 
+_LINE = "{:<26}{:<16}{:>8}{:>8}  {:<20}{:>14}{:>9}".format
+
+
 def table(rows: Sequence[Row]) -> str:
     """Return the rows as text, one a line."""
-    lines = [f"{'case':<26}{'way':<16}{'seconds':>8}  {'times ours (range)':<20}{'peak / tensor':>14}{'MB sent':>9}"]
+    lines = [_LINE("case", "way", "seconds", "CPU s", "times ours (range)", "peak / tensor", "MB sent")]
     for row in rows:
         low, high = row.times_ours_range
+        seconds, processor_seconds = f"{row.seconds:.3f}", f"{row.processor_seconds:.3f}"
         compared = f"{row.times_ours:.2f} ({low:.2f}-{high:.2f})"
         peak = "-" if row.peak_ratio is None else f"{row.peak_ratio:.3f}"
         sent = f"{row.output_megabytes:.1f}" if row.output_megabytes else "-"
-        lines.append(f"{row.case:<26}{row.way:<16}{row.seconds:>8.3f}  {compared:<20}{peak:>14}{sent:>9}")
+        lines.append(_LINE(row.case, row.way, seconds, processor_seconds, compared, peak, sent))
     return "\n".join(lines)
 
 

@@ -233,6 +233,16 @@ def test_a_picture_of_exactly_the_pixel_limit_is_not_scaled() -> None:
     assert (picture.width, picture.height, picture.note) == (6000, 6000, "")
 
 
+def test_scaling_averages_what_is_finer_than_a_pixel() -> None:
+    stripes = torch.zeros(12000, 12000, 1)
+    stripes[:, ::2] = 1
+
+    levels = levels_of(images.encode(stripes))
+
+    assert levels.shape == (6000, 6000, 1)
+    assert np.abs(levels[:, 10:-10].astype(int) - 127.5).max() < 2
+
+
 def test_scaling_does_not_let_hidden_colours_bleed_into_visible_ones() -> None:
     row = torch.zeros(6000, 4)
     row[:3001] = torch.tensor([1.0, 0, 0, 1])

@@ -230,13 +230,15 @@ SRGB_TO_XYZ = np.array([[0.4360, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0
 DISPLAY_P3_TO_XYZ = np.array([[0.5151, 0.2919, 0.1572], [0.2412, 0.6922, 0.0666], [-0.0010, 0.0419, 0.7841]])
 
 
-def profile(to_xyz: Array, gamma: float, *, space: bytes = b"RGB ") -> bytes:
-    """A small colour profile (ICC version 2): primaries and one curve."""
+def profile(to_xyz: Array, gamma: float, *, space: bytes = b"RGB ", samples: Array | None = None) -> bytes:
+    """A small colour profile (ICC version 2): primaries and one curve, a power or its samples from 0 to 1."""
 
     def xyz(values: Array) -> bytes:
         return b"XYZ \0\0\0\0" + struct.pack(">3i", *np.rint(values * 65536).astype(int).tolist())
 
-    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
+    points = [round(gamma * 256)] if samples is None else np.rint(samples * 65535).astype(int).tolist()
+    curve = b"curv\0\0\0\0" + struct.pack(f">I{len(points)}H", len(points), *points)
+    curve += b"\0" * (-len(curve) % 4)
     description = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"test\0" + b"\0" * 78 + b"\0"
     tags = {b"desc": description, b"cprt": b"text\0\0\0\0none\0\0\0\0", b"wtpt": xyz(np.array([0.9642, 1, 0.8249]))}
     if space == b"GRAY":
@@ -288,6 +290,22 @@ def test_an_srgb_profile_changes_no_bit() -> None:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
     assert np.array_equal(decoded(file_of(Image.fromarray(levels), icc_profile=srgb)), shown(levels))
+
+
+def test_a_profile_that_is_srgb_but_for_rounding_changes_no_bit() -> None:
+    steps = np.linspace(0, 1, 20)
+    coarse = profile(
+        SRGB_TO_XYZ, 0, samples=np.where(steps <= 0.04045, steps / 12.92, ((steps + 0.055) / 1.055) ** 2.4)
+    )
+    levels = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
+    image = Image.fromarray(levels)
+    srgb = ImageCms.createProfile("sRGB")
+
+    converted = ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(io.BytesIO(coarse)), srgb)
+
+    assert converted is not None
+    assert not np.array_equal(np.asarray(converted), levels)
+    assert np.array_equal(decoded(file_of(image, icc_profile=coarse)), shown(levels))
 
 
 def test_a_grey_profile_is_converted() -> None:
@@ -354,12 +372,16 @@ def png_that_claims(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("side", [8001, 10_000, 60_000])
-def test_a_file_that_claims_too_many_pixels_is_refused_before_it_is_decoded(side: int) -> None:
-    with pytest.raises(DownloadError, match=r"^Picture 1 could not be read") as refusal:
+@pytest.mark.parametrize(("side", "words"), [(8001, "64 megapixels"), (10_000, "pixels"), (60_000, "pixels")])
+def test_a_file_that_claims_too_many_pixels_is_refused_before_it_is_decoded(side: int, words: str) -> None:
+    with pytest.raises(DownloadError, match=f"^Picture 1 could not be read.*{words}") as refusal:
         decoded(png_that_claims(side, side))
 
     assert refusal.value.missing == (1,)
+
+
+def test_the_largest_picture_allowed_passes() -> None:
+    assert images.inspect(png_that_claims(8000, 8000)) == images.PictureInfo("PNG", 8000, 8000)
 
 
 @pytest.mark.parametrize(
@@ -454,6 +476,16 @@ def test_decoding_stops_at_every_block_read_and_every_strip_written(kind: str) -
     for look in range(0, event.looks, 5):
         with pytest.raises(images.StoppedError):
             decoded(data, CountingEvent(look))
+
+
+def test_decoding_stops_between_strips_of_a_file_that_is_read_at_once() -> None:
+    data = file_of(Image.new("RGB", (1000, 2000)), "WEBP", lossless=True)
+    event = CountingEvent()
+    decoded(data, event)
+
+    assert event.looks > 2000 * 1000 / 2**17 + 3
+    with pytest.raises(images.StoppedError):
+        decoded(data, CountingEvent(event.looks - 1))
 
 
 # --- looking without decoding ----------------------------------------------------------------------------------------
