@@ -84,7 +84,7 @@ def sheet(pictures: Mapping[int, Image.Image], count: int) -> Image.Image:
     rows = math.ceil(count / columns)
     first = next(iter(pictures.values()))
     scale = (SHEET_SIDE_PIXELS / max(columns, rows) - GAP_PIXELS) / max(first.size)
-    width, height = (max(1, round(side * scale)) for side in first.size)
+    width, height = (max(1, int(side * scale)) for side in first.size)
     canvas = Image.new("RGB", (columns * (width + GAP_PIXELS), rows * (height + GAP_PIXELS)), GROUND)
     for index in range(count):
         corner = (index % columns * (width + GAP_PIXELS), index // columns * (height + GAP_PIXELS))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emulator import Fault, Where
-from weshop_api.errors import DownloadError
+from weshop_api.errors import DownloadError, ExpiredAddressError
 from weshop_api.seedream import Run
 from weshop_api.weshop import Limits, WeShop
 
@@ -271,5 +271,47 @@ def test_without_a_folder_everything_arrives_all_the_same(shops: Shops) -> None:
             desk = await loaded(shop, await four(shop))
 
         assert len(desk.pictures) == 4
+
+    run(test)
+
+
+def test_a_picture_that_was_fetched_early_is_not_fetched_again(shops: Shops) -> None:
+    async def test() -> None:
+        async with shops.open() as shop:
+            made = await four(shop)
+            early = await shop.fetch_early(made.execution_id, made.results[1])
+            desk = await loaded(shop, made)
+
+        assert desk.pictures[1] == early
+        assert downloads(shops) == {"1": 1, "2": 1, "3": 1, "4": 1}
+
+    run(test)
+
+
+def test_an_early_download_goes_on_when_nobody_waits_any_more_and_is_waited_for(shops: Shops) -> None:
+    async def test() -> None:
+        shops.emulator.order("download", Fault.late(0.3), where=Where(result=2))
+        async with shops.open() as shop:
+            made = await four(shop)
+            impatient = asyncio.create_task(shop.fetch_early(made.execution_id, made.results[1]))
+            await asyncio.sleep(0.1)
+            impatient.cancel()
+            desk = await loaded(shop, made)
+
+        assert sorted(desk.pictures) == [0, 1, 2, 3]
+        assert downloads(shops) == {"1": 1, "2": 1, "3": 1, "4": 1}
+
+    run(test)
+
+
+def test_an_early_download_that_fails_is_tried_again_by_the_delivery(shops: Shops) -> None:
+    async def test() -> None:
+        shops.emulator.order("download", Fault.refuse(403, envelope="none"), where=Where(result=2))
+        async with shops.open() as shop:
+            made = await four(shop)
+            await error_of(shop.fetch_early(made.execution_id, made.results[1]), ExpiredAddressError)
+            desk = await loaded(shop, made)
+
+        assert sorted(desk.pictures) == [0, 1, 2, 3]
 
     run(test)
