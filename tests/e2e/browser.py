@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from tools.comfyui import ComfyUIProcess
 from tools.environment import install_frontend
@@ -32,7 +32,7 @@ SWITCHES = (
 LOADING_MILLISECONDS = 60_000
 STEP_MILLISECONDS = 20_000
 READY = "window.app?.vueAppReady && window.app.graph && window.app.extensionManager?.spinner === false"
-WINDOW = {"width": 1400, "height": 900}
+WINDOW: ViewportSize = {"width": 1400, "height": 900}
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def comfyui_page(browser: Browser, host: ComfyUIProcess) -> Iterator[Page]:
     settings.parent.mkdir(parents=True, exist_ok=True)
     if not settings.exists():
         settings.write_text(json.dumps({"Comfy.TutorialCompleted": True}), encoding="utf-8")
-    context = browser.new_context(viewport=WINDOW)  # type: ignore[arg-type] - a TypedDict of these two
+    context = browser.new_context(viewport=WINDOW)
     page = context.new_page()
     page.set_default_timeout(STEP_MILLISECONDS)
     page.goto(host.url, timeout=LOADING_MILLISECONDS)

@@ -9,10 +9,10 @@ import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import final
+from typing import Any, final
 
 import aiohttp
-import psutil
+import psutil  # type: ignore[import-untyped]
 import requests
 from PIL import Image
 
@@ -57,7 +57,7 @@ class Listener:
             keeping.cancel()
             leaving.cancel()
 
-    async def _keep(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _keep(self, socket: aiohttp.ClientWebSocketResponse[Any]) -> None:
         async for message in socket:
             self._connected.set()
             self.received += message.data.encode() if isinstance(message.data, str) else message.data

@@ -24,7 +24,6 @@ KEY_FILE = ".config/weshop/credentials.json"
 PROMPT_MARK = "a lighthouse with the mark Rk52Wd"
 
 Prompt = dict[str, dict[str, Any]]
-REFUSED = {"retryable": False}
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,9 @@ def troubles() -> list[Trouble]:
         Trouble("AuthenticationError", "upload", Fault.refuse(401, "40001", wrong)),
         Trouble("AuthenticationError", "submit", Fault.refuse(200, "40001", wrong, envelope="legacy")),
         Trouble("InsufficientPointsError", "submit", Fault.refuse(402, "402", wrong)),
-        Trouble("LimitReachedError", "submit", Fault.refuse(429, "40005", wrong, **REFUSED)),
+        Trouble("LimitReachedError", "submit", Fault.refuse(429, "40005", wrong, retryable=False)),
         Trouble("InvalidRequestError", "submit", Fault.refuse(422, "40000", wrong)),
-        Trouble("ServerError", "upload", Fault.refuse(500, "50001", wrong, **REFUSED)),
+        Trouble("ServerError", "upload", Fault.refuse(500, "50001", wrong, retryable=False)),
         Trouble("ServerError", "upload", Fault.answer(f"<p>{KEY}</p>".encode(), status=502), 5),
         Trouble("NotFoundError", "submit", Fault.refuse(404, "NOT_FOUND", wrong)),
         Trouble("UnreadableReplyError", "upload", Fault.answer(json.dumps([KEY]).encode())),

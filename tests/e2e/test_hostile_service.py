@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from emulator import ByPolls, Emulator, Fault
