@@ -149,7 +149,8 @@ async def description_finding(service: Service, network: Network, *, is_reachabl
     try:
         answer = await session.fetch(service.base_url + DESCRIPTION_PATH, max_bytes=MAX_DESCRIPTION_BYTES)
     except WeShopError:  # Its sentence would be about a picture.
-        return Finding(State.UNCHECKED, topic, f"{DESCRIPTION_PATH} of the service could not be fetched")
+        text = f"{DESCRIPTION_PATH} of the service could not be fetched; look at the network, proxy and firewall"
+        return Finding(State.UNCHECKED, topic, text)
     finally:
         await session.aclose()
     if answer.status != 200:

@@ -64,9 +64,9 @@ class MissingKeyError(CredentialsError):
 
     def __init__(self) -> None:
         super().__init__(
-            "No WeShop API key is configured. Set the environment variable WESHOP_API_KEY, or save the key in "
-            'the file ~/.config/weshop/credentials.json as {"api_key": "..."}. '
-            f"You get a key at {API_KEY_PAGE}"
+            f"No WeShop API key is configured. Get one at {API_KEY_PAGE} and save it in ComfyUI under Settings, "
+            "WeShop, API key. Instead, or outside ComfyUI, set the environment variable WESHOP_API_KEY or write "
+            '{"api_key": "..."} to the file ~/.config/weshop/credentials.json, readable by you alone.'
         )
 
 

@@ -100,3 +100,15 @@ def test_the_program_makes_its_picture(tmp_path: Path) -> None:
 
     assert (tmp_path / "lighthouse-1.jpg").read_bytes().startswith(b"\xff\xd8")
     assert len(runs) == 1
+
+
+def test_every_command_of_the_terminal_is_shown_as_it_is() -> None:
+    block = README.partition("## From the terminal")[2].partition("```\n")[2].partition("```")[0]
+    shown = [line.partition("#")[0].split() for line in block.splitlines()]
+    helped = subprocess.run(
+        [sys.executable, "-m", "weshop_api", "--help"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=60
+    )
+
+    offered = re.findall(r"^    (\w+) ", helped.stdout, re.MULTILINE)
+    assert [words[:3] for words in shown] == [["python3", "-m", "weshop_api"]] * len(shown)
+    assert [words[3] for words in shown] == offered
