@@ -100,7 +100,7 @@ def encode(
     Raises UnusablePictureError for a picture that cannot be sent, StoppedError after ``stop`` was set.
     """
     _check_form(picture[None])
-    image, notes = _within_pixel_limit(_to_image(picture, name, stop))
+    image, notes = _within_pixel_limit(_to_image(picture, name, stop), stop)
     if encoding != "jpeg":
         data = _packed(image, "PNG", stop, **_PNG_OPTIONS)
         if data is not None:
@@ -170,7 +170,7 @@ def _to_image(picture: torch.Tensor, name: str, stop: threading.Event | None) ->
     return Image.fromarray(levels[:, :, 0] if levels.shape[2] == 1 else levels)
 
 
-def _within_pixel_limit(image: Image.Image) -> tuple[Image.Image, list[str]]:
+def _within_pixel_limit(image: Image.Image, stop: threading.Event | None) -> tuple[Image.Image, list[str]]:
     width, height = image.size
     scale = math.sqrt(MAX_REFERENCE_PIXELS / (width * height))
     if scale >= 1:
@@ -182,7 +182,22 @@ def _within_pixel_limit(image: Image.Image) -> tuple[Image.Image, list[str]]:
         f"Scaled from {width} x {height} to {size[0]} x {size[1]} pixels, because the service takes at most "
         f"{MAX_REFERENCE_PIXELS / 1e6:g} megapixels."
     )
-    return image.resize(size, Image.Resampling.LANCZOS), [note]
+    return _scaled(image, size, stop), [note]
+
+
+def _scaled(image: Image.Image, size: tuple[int, int], stop: threading.Event | None) -> Image.Image:
+    """Resample in strips, which look at the rows beyond their edges: the result is that of one step, but it can stop.
+
+    Colours are weighted by alpha, so that what is hidden under transparency does not bleed into what is seen.
+    """
+    source = image.convert("RGBa") if image.mode == "RGBA" else image
+    scaled = Image.new(source.mode, size)
+    ratio = source.height / size[1]
+    for rows in strips(size[1], size[0], stop):
+        box = (0, rows.start * ratio, source.width, min(rows.stop * ratio, source.height))
+        strip = source.resize((size[0], rows.stop - rows.start), Image.Resampling.LANCZOS, box=box)
+        scaled.paste(strip, (0, rows.start))
+    return scaled.convert(image.mode)
 
 
 def _encode_jpeg(image: Image.Image, notes: list[str], name: str, stop: threading.Event | None) -> Picture:

@@ -243,6 +243,22 @@ def test_scaling_averages_what_is_finer_than_a_pixel() -> None:
     assert np.abs(levels[:, 10:-10].astype(int) - 127.5).max() < 2
 
 
+def test_scaling_in_strips_leaves_no_seams() -> None:
+    tensor = torch.linspace(0.2, 0.8, 6100).expand(6000, 6100).T[:, :, None]
+
+    picture = images.encode(tensor)
+
+    column = levels_of(picture)[:, picture.width // 2, 0]
+    assert np.abs(column - np.linspace(51, 204, picture.height)).max() <= 1
+
+
+def test_scaling_stops_between_strips() -> None:
+    strips_before_scaling = 6100 // (2**17 // 6000) + 1
+
+    with pytest.raises(images.StoppedError):
+        images.encode(torch.zeros(6100, 6000, 1), stop=StopAt(strips_before_scaling + 20))
+
+
 def test_scaling_does_not_let_hidden_colours_bleed_into_visible_ones() -> None:
     row = torch.zeros(6000, 4)
     row[:3001] = torch.tensor([1.0, 0, 0, 1])
