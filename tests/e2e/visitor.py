@@ -13,18 +13,21 @@ from emulator import Emulator
 from tools.comfyui import ComfyUIProcess
 from tools.environment import CACHE
 
-from .browser import Frontend
+from .browser import LOADING_MILLISECONDS, READY, Frontend
 
 SCREENSHOTS = CACHE / "page"
 """Where the tests leave what they saw, a folder for each version of the page."""
 
 RUN_MILLISECONDS = 60_000
+PAINTING_MILLISECONDS = 500
 
 LISTEN = """() => {
   const api = app.api;
-  const seen = (window.seenEvents = []);
-  for (const name of ["execution_start", "execution_success", "execution_error", "executed", "progress_text"]) {
-    api.addEventListener(name, ({detail}) => seen.push(name));
+  window.seenEvents = [];
+  if (window.isListening) return;
+  window.isListening = true;
+  for (const name of ["execution_success", "execution_error", "progress_text", "b_preview_with_metadata"]) {
+    api.addEventListener(name, ({detail}) => seenEvents.push([name, detail?.text]));
   }
 }"""
 
@@ -76,6 +79,38 @@ class Visitor:
         )
         return found
 
+    def labels(self, node_type: str) -> list[str]:
+        """What the widgets of a node are called."""
+        found: list[str] = self.page.evaluate(
+            """type => app.graph.nodes.find(node => node.type === type).widgets
+                 .map(widget => widget.label || widget.name)""",
+            node_type,
+        )
+        return found
+
+    def select(self, node_type: str) -> None:
+        """Bring a node into view and select it."""
+        self.page.evaluate(
+            """type => {
+              const node = app.graph.nodes.find(node => node.type === type);
+              app.canvas.ds.scale = 0.8;
+              app.canvas.ds.offset = [300 - node.pos[0], 300 - node.pos[1]];
+              app.canvas.selectItems([node]);
+              app.canvas.setDirty(true, true);
+            }""",
+            node_type,
+        )
+
+    def speak(self, language: str) -> None:
+        """Choose the language of the page, and load it anew."""
+        self.page.evaluate("language => app.extensionManager.setting.set('Comfy.Locale', language)", language)
+        self.reload()
+
+    def reload(self) -> None:
+        """Load the page anew."""
+        self.page.reload()
+        self.page.wait_for_function(READY, timeout=LOADING_MILLISECONDS)
+
     def run(self) -> None:
         """Queue the workflow, and return at once."""
         self.page.evaluate(LISTEN)
@@ -83,7 +118,9 @@ class Visitor:
 
     def wait_for(self, event: str) -> None:
         """Wait until the host has said so since the last `run`."""
-        self.page.wait_for_function("name => seenEvents.includes(name)", arg=event, timeout=RUN_MILLISECONDS)
+        self.page.wait_for_function(
+            "name => seenEvents.some(([seen]) => seen === name)", arg=event, timeout=RUN_MILLISECONDS
+        )
 
     def saved(self) -> dict[str, Any]:
         """The workflow as the page saves it."""
@@ -99,9 +136,37 @@ class Visitor:
         """The line at the foot of the node that says this."""
         return self.page.locator(".weshop-line", has_text=text)
 
-    def toast(self) -> Locator:
-        """The messages at the edge of the page."""
-        return self.page.locator(".p-toast-message")
+    def texts(self) -> list[str]:
+        """What was printed under nodes since the last `run`."""
+        texts: list[str] = self.page.evaluate(
+            "seenEvents.filter(([seen]) => seen === 'progress_text').map(it => it[1])"
+        )
+        return texts
+
+    def wait_for_preview(self) -> None:
+        """Wait until a node shows a picture of a run that is still going."""
+        self.wait_for("b_preview_with_metadata")
+        self.page.wait_for_timeout(PAINTING_MILLISECONDS)
+
+    def messages(self, text: str = "") -> Locator:
+        """The messages at the edge of the page that can be seen, in either version."""
+        return self.page.locator(".p-toast-message, li[role=alert]", has_text=text)
+
+    def close_messages(self) -> None:
+        """Close whatever earlier tests left open."""
+        self.page.keyboard.press("Escape")
+        self.page.evaluate(
+            """() => { const toast = app.extensionManager.toast; (toast.dismissAll ?? toast.removeAll).call(toast); }"""
+        )
+        self.page.keyboard.press("Escape")
+
+    def blueprints(self) -> list[str]:
+        """The subgraph blueprints that the page has taken over from the pack."""
+        names: list[str] = self.page.evaluate(
+            """async () => Object.values(await (await app.api.fetchApi("/global_subgraphs")).json())
+                 .filter(it => it.info?.node_pack?.includes("weshop")).map(it => it.name)"""
+        )
+        return names
 
     def shoot(self, name: str) -> Path:
         """Keep what can be seen now."""

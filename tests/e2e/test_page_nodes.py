@@ -1,0 +1,253 @@
+"""Our nodes in a real page, the host's own and the newest: before a run, while it runs, at its end, when it fails.
+
+What the page looked like is kept in `.cache/page/<version>/`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from emulator import BySeconds, Emulator, Fault
+from tools.comfyui import ComfyUIProcess
+from tools.environment import ROOT, Environment
+from tools.examples import EXAMPLES
+
+from .browser import NEWEST_FRONTEND, Frontend, comfyui_page
+from .visitor import Visitor
+
+GENERATE = "WeShopSeedreamGenerate"
+FOUR = EXAMPLES / "Four variations, pick one.json"
+TEXT = EXAMPLES / "Text to image.json"
+THUMBNAIL_PIXELS = 400
+EMPTY_PLACE = (700, 800)
+SAVED = sorted((ROOT / "tests" / "saved_workflows").glob("*/*.json"))
+
+
+@pytest.fixture(scope="module")
+def page_host(
+    browser: Browser, frontend: Frontend, environment: Environment, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Visitor]:
+    with Emulator(port=0, pace=BySeconds(0.5, 1.2), pictures="small") as emulator:
+        host = ComfyUIProcess(
+            environment,
+            tmp_path_factory.mktemp("page"),
+            variables={"WESHOP_BASE_URL": emulator.base_url},
+            arguments=frontend.arguments,
+        )
+        with host, comfyui_page(browser, host) as page:
+            yield Visitor(page, host, emulator, frontend)
+
+
+@pytest.fixture
+def visitor(page_host: Visitor) -> Visitor:
+    page_host.close_messages()
+    return page_host
+
+
+def widgets_of(workflow: dict[str, Any], node_type: str) -> list[Any]:
+    return next(list(node["widgets_values"]) for node in workflow["nodes"] if node["type"] == node_type)
+
+
+def test_the_page_starts_without_a_complaint(visitor: Visitor) -> None:
+    """Also about the blueprints, of which a broken one is reported at every start."""
+    expect(visitor.messages()).to_have_count(0)
+    assert len(visitor.blueprints()) == 2
+
+
+def test_before_a_run_the_node_says_its_pixels_and_points(visitor: Visitor) -> None:
+    visitor.open(FOUR)
+
+    expect(visitor.line("2048 x 2048 px, about 40 points")).to_be_visible()
+
+
+def test_a_run_is_seen_from_its_phases_to_its_last_word(visitor: Visitor) -> None:
+    visitor.open(FOUR)
+    before = visitor.saved()
+
+    visitor.run()
+    visitor.wait_for_preview()
+    visitor.shoot("running")
+    visitor.wait_for("execution_success")
+
+    expect(visitor.line("Seedream 5.0 Lite, 2048 x 2048")).to_contain_text("charged 40 points, 99960 left")
+    visitor.shoot("ended")
+    texts = visitor.texts()
+    assert any(" of 4 done" in text for text in texts)
+    assert not any("http" in text for text in texts)
+    assert widgets_of(visitor.saved(), GENERATE) == widgets_of(before, GENERATE)
+
+
+def test_a_picture_that_was_shown_early_is_fetched_once(visitor: Visitor) -> None:
+    visitor.open(FOUR)
+    visitor.change(GENERATE, prompt="Fetched once")
+
+    visitor.run()
+    visitor.wait_for("execution_success")
+
+    run = visitor.emulator.runs[-1]
+    fetched = [request.path for request in visitor.emulator.requests if f"/results/{run.execution_id}/" in request.path]
+    assert len(fetched) == len(set(fetched)) == 4
+
+
+def test_a_failure_is_told_with_a_link_to_the_page_for_keys(visitor: Visitor) -> None:
+    visitor.open(TEXT)
+    visitor.change(GENERATE, prompt="Refused for its key")
+    visitor.emulator.order("submit", Fault.refuse(401, "40001"))
+
+    visitor.run()
+    visitor.wait_for("execution_error")
+
+    message = visitor.messages("WeShop does not accept the API key")
+    expect(message).to_be_visible()
+    expect(message.get_by_role("link")).to_have_attribute("href", "https://open.weshop.ai/authorization/apikey")
+    visitor.shoot("failed")
+
+
+def test_an_expected_failure_takes_one_line_of_the_log(visitor: Visitor) -> None:
+    logged = len(visitor.host.log_text())
+    visitor.open(TEXT)
+    visitor.change(GENERATE, prompt="Refused for its points")
+    visitor.emulator.order("submit", Fault.refuse(402, "40002"))
+
+    visitor.run()
+    visitor.wait_for("execution_error")
+
+    log = visitor.host.log_text()[logged:]
+    assert log.count("The WeShop account has too few points") == 1
+    assert "Traceback" not in log
+
+
+def test_failures_of_other_nodes_are_left_to_the_page(visitor: Visitor) -> None:
+    visitor.page.evaluate(
+        """app.api.dispatchCustomEvent("execution_error", {prompt_id: "1", node_id: "1", node_type: "KSampler",
+             executed: [], exception_message: "not ours", exception_type: "Error", traceback: []})"""
+    )
+    time.sleep(0.5)
+
+    expect(visitor.messages("not ours")).to_have_count(0)
+
+
+def test_what_is_refused_at_queueing_is_told_in_one_sentence(visitor: Visitor) -> None:
+    visitor.open(TEXT)
+    visitor.change(GENERATE, prompt=" ")
+
+    visitor.page.evaluate("app.queuePrompt(0).catch(() => 0)")
+
+    expect(visitor.messages("WeShop Seedream Generate was not queued")).to_contain_text("The prompt is empty.")
+    visitor.shoot("refused")
+
+
+def test_the_choices_follow_the_model(visitor: Visitor) -> None:
+    visitor.open(TEXT)
+    visitor.change(GENERATE, image_size="3K", web_search=True)
+
+    visitor.change(GENERATE, model="Seedream 5.0 Pro")
+
+    assert visitor.choices(GENERATE, "image_size") == ["1K", "2K"]
+    assert visitor.choices(GENERATE, "aspect_ratio")[-1] == "auto"
+    values = visitor.values(GENERATE)
+    assert (values["image_size"], values["aspect_ratio"], values["web_search"]) == ("2K", "3:4", False)
+    expect(visitor.line("1776 x 2368 px, about 10 points")).to_be_visible()
+
+    visitor.change(GENERATE, aspect_ratio="auto")
+    visitor.change(GENERATE, model="Seedream 5.0 Lite")
+
+    assert visitor.choices(GENERATE, "image_size") == ["2K", "3K"]
+    assert visitor.values(GENERATE)["aspect_ratio"] != "auto"
+
+
+@pytest.mark.parametrize("file", SAVED, ids=lambda file: f"{file.parent.name} {file.stem}")
+def test_a_workflow_of_an_earlier_version_opens_as_it_was_saved(visitor: Visitor, file: Path) -> None:
+    saved = json.loads(file.read_text(encoding="utf-8"))
+
+    visitor.open(saved)
+
+    opened = visitor.saved()
+    for node_type in {node["type"] for node in saved["nodes"] if node["type"].startswith("WeShop")}:
+        count = len(widgets_of(opened, node_type))
+        assert widgets_of(opened, node_type) == widgets_of(saved, node_type)[:count]
+        assert count >= {GENERATE: 11, "WeShopUploadReference": 2, "WeShopLoadResult": 2}[node_type]
+
+
+def test_a_workflow_saved_reopened_and_exported_makes_the_same_request(visitor: Visitor) -> None:
+    visitor.open(TEXT)
+    visitor.change(GENERATE, prompt="The same request", model="Seedream 5.0 Pro", seed=101)
+    visitor.run()
+    visitor.wait_for("execution_success")
+
+    visitor.open(json.loads(json.dumps(visitor.saved())))
+    visitor.change(GENERATE, seed=102)
+    visitor.host.client.run(visitor.exported(), timeout_seconds=60.0)
+
+    first, second = visitor.emulator.runs[-2:]
+    assert first.prompt == "The same request"
+    assert first.execution_id != second.execution_id
+    assert first.body == second.body
+
+
+def test_the_templates_are_listed_with_their_pictures(visitor: Visitor) -> None:
+    visitor.page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
+    visitor.page.get_by_text("weshop-seedream").first.click()
+
+    for file in sorted(EXAMPLES.glob("*.json")):
+        expect(visitor.page.get_by_text(file.stem).first).to_be_attached()
+    visitor.page.wait_for_function(
+        """largest => [...document.images].filter(image => image.complete
+                         && Math.max(image.naturalWidth, image.naturalHeight) === largest).length >= 4""",
+        arg=THUMBNAIL_PIXELS,
+    )
+    visitor.shoot("templates")
+    visitor.reload()
+
+
+def test_the_help_page_of_a_node_opens(visitor: Visitor) -> None:
+    visitor.open(TEXT)
+    visitor.select(GENERATE)
+
+    visitor.page.get_by_test_id("info-button").click()
+
+    expect(visitor.page.get_by_text("The seed names the run.").first).to_be_visible()
+    visitor.shoot("help")
+    visitor.reload()
+
+
+def test_a_blueprint_is_found_and_its_choices_follow_the_model_outside(visitor: Visitor) -> None:
+    visitor.page.evaluate("app.graph.clear()")
+    visitor.page.mouse.dblclick(*EMPTY_PLACE)
+    visitor.page.wait_for_function("document.activeElement?.tagName === 'INPUT'")
+    visitor.page.keyboard.type("prompt to image")
+    visitor.page.get_by_text("prompt to image").first.wait_for()
+    visitor.shoot("blueprint")
+
+    visitor.page.keyboard.press("Enter")
+    visitor.page.wait_for_function("app.graph.nodes.length === 1")
+
+    expect(visitor.messages()).to_have_count(0)
+    blueprint = visitor.page.evaluate("app.graph.nodes[0].type")
+    visitor.change(blueprint, model="Seedream 5.0 Pro")
+    assert {"1K", "2K"} <= set(visitor.choices(blueprint, "image_size"))
+
+
+def test_the_texts_of_the_nodes_are_chinese_where_the_page_is(visitor: Visitor) -> None:
+    """The host's own page takes the translations of packs for English only; a later one does so for all languages."""
+    visitor.speak("zh")
+    visitor.open(TEXT)
+
+    labels = visitor.labels(GENERATE)
+    visitor.shoot("zh")
+    visitor.speak("en")
+
+    assert (
+        labels[:3]
+        == {
+            "pinned": ["prompt", "model", "image_size"],
+            NEWEST_FRONTEND: ["\u63d0\u793a\u8bcd", "\u6a21\u578b", "\u56fe\u7247\u5c3a\u5bf8"],
+        }[visitor.frontend.name]
+    )
