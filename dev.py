@@ -81,8 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _module_and_arguments(chosen: argparse.Namespace, rest: list[str]) -> list[str]:
     if chosen.command == "test":
-        # The sources are checked first, because that is the quickest thing to fail.
-        return ["-m", "pytest", *(rest or ["tests/tools/test_check.py", "tests"])]
+        return ["-m", "pytest", *rest] if rest else ["-m", "tools.suite"]
     if chosen.command == "check":
         return ["-m", "tools.check"]
     if chosen.command == "bench":
