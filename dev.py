@@ -19,6 +19,10 @@ if sys.version_info < OLDEST_PYTHON:
 
 from tools import environment  # noqa: E402 - on an older Python the sentence above comes first
 
+EVERYTHING = ("--cov", "--cov-report=term", "tests/tools/test_check.py", "tests")
+"""What `test` means without arguments: the sources first, because that is the quickest thing to fail, and at the end
+which branches no test took."""
+
 HELP_EPILOG = """\
 environment variables:
   COMFYUI_PATH    an existing ComfyUI folder to use instead of installing one

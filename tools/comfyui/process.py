@@ -35,6 +35,7 @@ SHOWN_LOG_LINES = 40
 PASSED_ON_VARIABLES = (
     *("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),
     *("SYSTEMROOT", "WINDIR", "COMSPEC", "PATHEXT", "TEMP", "TMP", "SYSTEMDRIVE", "PROCESSOR_ARCHITECTURE"),
+    "COVERAGE_PROCESS_CONFIG",  # Set while the tests are measured: then the host is measured too.
 )
 """What ComfyUI sees of our environment.  Everything else, keys and proxies included, has to be given by name."""
 
