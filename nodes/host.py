@@ -2,7 +2,7 @@
 
 The host gives every prompt an event loop of its own, lets synchronous nodes block that loop, and throws all pending
 work away when a prompt ends. So the service lives in a loop of ours, on a daemon thread, for the life of the process;
-a node hands its work over and looks at the interruption flag while it waits.
+a node hands its work over, and ends as soon as somebody interrupts, whatever the work is doing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary
 
 import folder_paths
 from comfy.model_management import InterruptProcessingException, processing_interrupted
@@ -55,23 +54,24 @@ async def follow(work: Callable[[WeShop, Report], Coroutine[Any, Any, T]]) -> T:
     ``work`` raises, and InterruptProcessingException when the user interrupts. When the same node fails for another
     item of a list input, this item ends with that same error, so that the page shows it at once.
     """
-    with _item() as (items, report):
-        items.raise_failure()
+    prompt = _prompt()
+    with prompt.item() as (node, report):
+        node.items.raise_failure()
+        prompt.raise_ending()
         future = _service().start(work, report)
         ended = asyncio.wrap_future(future)
         try:
             while not ended.done():
-                await asyncio.wait({ended}, timeout=LOOK_SECONDS)
-                items.raise_failure()
-                if processing_interrupted() and not ended.done():
-                    raise InterruptProcessingException
-                await _show(items)
+                await asyncio.wait({ended, node.over}, return_when=asyncio.FIRST_COMPLETED)
+                node.items.raise_failure()
+                if not ended.done():
+                    prompt.raise_ending()
         finally:
             if not ended.done():
-                _print(items.farewell())
+                node.print(node.items.farewell())
             # Does nothing to work that has ended; ends the rest, except what must be completed in the background.
             future.cancel()
-        await _show(items)
+        await node.show(len(prompt.nodes))
         return _outcome(ended)
 
 
@@ -108,16 +108,14 @@ async def final_text(text: str) -> dict[str, list[str]]:
 
     Addresses and secrets have no place in it: the page may save it.
     """
-    context = get_executing_context()
-    items = _nodes_of_prompt().get(context.node_id) if context else None
-    _print(items.last_word(text) if items else text)
+    node = _prompt().node(_executing()[0])
+    node.print(node.items.last_word(text))
     return {"text": [text]}
 
 
 def preview_of_node() -> Callable[[Image.Image], None]:
     """A way to show a picture, RGB, on the executing node as long as it runs. May be called from any thread."""
-    context = get_executing_context()
-    return _nodes_of_prompt().setdefault(context.node_id if context else "", NodeItems()).put_picture
+    return _prompt().node(_executing()[0]).items.put_picture
 
 
 def upload_generation() -> int:
@@ -126,31 +124,112 @@ def upload_generation() -> int:
     return service.upload_generation if service else 0
 
 
-@contextlib.contextmanager
-def _item() -> Iterator[tuple[NodeItems, Report]]:
-    """Join the items of the executing node, and take part in their failure.
-
-    The host itself would show the first failure of a list only after all other items have ended.
-    """
+def _executing() -> tuple[str, int]:
+    """The id of the executing node, and the place of the item in its list input."""
     context = get_executing_context()
-    node_id, index = (context.node_id, context.list_index or 0) if context else ("", 0)
-    items = _nodes_of_prompt().setdefault(node_id, NodeItems())
-    failure: Exception | None = None
-    items.begin(index)
-    try:
-        yield items, partial(items.put, index)
-    except InterruptProcessingException:
-        raise
-    except Exception as error:
-        failure = error
-        raise
-    finally:
-        items.end(index, failure)
+    return (context.node_id, context.list_index or 0) if context else ("", 0)
 
 
-def _nodes_of_prompt() -> dict[str, NodeItems]:
+class _Node:
+    """A node of the prompt that is being executed. ``over`` is done as soon as its items have to end."""
+
+    def __init__(self, node_id: str) -> None:
+        self.items = NodeItems()
+        self.over = asyncio.get_running_loop().create_future()
+        self._node_id = node_id
+
+    def end_items(self) -> None:
+        over, self.over = self.over, asyncio.get_running_loop().create_future()
+        over.set_result(None)
+
+    async def show(self, nodes: int) -> None:
+        """Tell the page what has changed, while an item is inside ``execute``: later, it would be another prompt's."""
+        shown = self.items.news(nodes)
+        picture = self.items.take_picture()
+        if shown is not None and shown.text is not None:
+            self.print(shown.text)
+        if picture is not None or (shown is not None and shown.fraction is not None):
+            await ComfyAPI.Execution().set_progress(
+                self.items.fraction, 1.0, node_id=self._node_id, preview_image=picture
+            )
+
+    def print(self, text: str) -> None:
+        server = PromptServer.instance
+        if text and server.client_id is not None:
+            server.send_progress_text(text, self._node_id, server.client_id)
+
+
+class _Prompt:
+    """What the items of all nodes of one prompt share: one look at the interruption flag and at what there is to show.
+
+    Hundreds of items that each looked ten times a second would keep the executor busy with nothing else.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, _Node] = {}
+        self._ending: Exception | None = None
+        self._going = 0
+        self._looking: asyncio.Task[None] | None = None
+
+    def node(self, node_id: str) -> _Node:
+        if node_id not in self.nodes:
+            self.nodes[node_id] = _Node(node_id)
+        return self.nodes[node_id]
+
+    def raise_ending(self) -> None:
+        """End an item of a prompt that was interrupted."""
+        if self._ending is not None:
+            raise self._ending
+
+    @contextlib.contextmanager
+    def item(self) -> Iterator[tuple[_Node, Report]]:
+        """Join the items of the executing node, and take part in their failure.
+
+        The host itself would show the first failure of a list only after all other items have ended.
+        """
+        node_id, index = _executing()
+        node = self.node(node_id)
+        failure: Exception | None = None
+        node.items.begin(index)
+        self._going += 1
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+        try:
+            yield node, partial(node.items.put, index)
+        except InterruptProcessingException:
+            raise
+        except Exception as error:
+            failure = error
+            node.end_items()
+            raise
+        finally:
+            self._going -= 1
+            node.items.end(index, failure)
+
+    async def _look(self) -> None:
+        """Look every now and then, as long as there are items. Whatever ends this earlier ends them too."""
+        try:
+            while self._going and not processing_interrupted():
+                for node in tuple(self.nodes.values()):
+                    await node.show(len(self.nodes))
+                await asyncio.sleep(LOOK_SECONDS)
+            self._ending = InterruptProcessingException() if self._going else None
+        except Exception as error:  # noqa: BLE001 - raised by the items, which nobody would end any more
+            self._ending = error
+        finally:
+            self._looking = None
+            for node in self.nodes.values():
+                node.end_items()
+
+
+def _prompt() -> _Prompt:
     """What belongs to a prompt is kept by its event loop: the host makes one for each, and both end together."""
-    return _state.prompts.setdefault(asyncio.get_running_loop(), {})
+    loop = asyncio.get_running_loop()
+    if loop not in _state.prompts:
+        for over in [other for other in _state.prompts if other.is_closed()]:
+            del _state.prompts[over]
+        _state.prompts[loop] = _Prompt()
+    return _state.prompts[loop]
 
 
 def _outcome(ended: asyncio.Future[T]) -> T:
@@ -168,23 +247,6 @@ def _outcome(ended: asyncio.Future[T]) -> T:
         "The work of this node was ended from elsewhere, perhaps because ComfyUI is closing. Queue again: a run that "
         "was submitted is collected then and not charged a second time."
     )
-
-
-async def _show(items: NodeItems) -> None:
-    """Tell the page what has changed. Must run inside ``execute``: a late report would land in another prompt."""
-    shown = items.news(len(_nodes_of_prompt()))
-    picture = items.take_picture()
-    if shown is not None and shown.text is not None:
-        _print(shown.text)
-    if picture is not None or (shown is not None and shown.fraction is not None):
-        await ComfyAPI.Execution().set_progress(items.fraction, 1.0, preview_image=picture)
-
-
-def _print(text: str) -> None:
-    context = get_executing_context()
-    server = PromptServer.instance
-    if text and context is not None and server.client_id is not None:
-        server.send_progress_text(text, context.node_id, server.client_id)
 
 
 class _Service:
@@ -249,9 +311,7 @@ class _State:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     service: _Service | None = None
-    prompts: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, NodeItems]] = field(
-        default_factory=WeakKeyDictionary
-    )
+    prompts: dict[asyncio.AbstractEventLoop, _Prompt] = field(default_factory=dict)
 
 
 _state = _State()

@@ -40,7 +40,8 @@ def minute(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -
             citizen = Citizen(host, emulator, page)
             emulator.order("submit", Fault.late(1.0))
             emulator.order("poll", Fault.late(1.0))
-            prompt = {**one_run(), "blocks": node("NeighbourBlocks", seconds=BLOCKED_SECONDS)}
+            blocks = {"blocks": node("NeighbourBlocks", seconds=BLOCKED_SECONDS), "blocked": shows("blocks")}
+            prompt = {**one_run(), **blocks}
             yield Minute(citizen, citizen.queue(prompt))
             citizen.close()
 
@@ -69,8 +70,8 @@ def test_a_queued_node_says_how_many_are_ahead(citizen: Citizen) -> None:
     for number in range(USUAL_LIMIT + 2):
         prompt |= {f"generate {number}": generate(), f"id {number}": shows(f"generate {number}", 1)}
     prompt_id = citizen.begin(prompt)
-    for text in ("waiting for a slot, next in line", "waiting for a slot, 1 ahead"):
-        citizen.page.wait_for(lambda event, text=text: event.name == "text" and event.data["text"] == text)
+    wanted = {"waiting for a slot, next in line", "waiting for a slot, 1 ahead"}
+    citizen.wait_until(lambda: wanted <= set(citizen.page.texts()), "both positions")
     time.sleep(1.0)
     in_flight = len(citizen.emulator.runs) - runs
     citizen.interrupt()
@@ -106,11 +107,9 @@ def test_the_first_failure_of_a_list_is_shown_at_once_and_nothing_is_paid_twice(
 
 def seconds_of(citizen: Citizen, prompt: Prompt, seconds: float) -> list[Event]:
     """What the page is told about a prompt in so many seconds of watching; then it is interrupted."""
-    citizen.page.forget()
+    runs = len(citizen.emulator.runs)
     prompt_id = citizen.begin(prompt)
-    citizen.page.wait_for(
-        lambda event: (event.name == "text" and "Pending" in event.data["text"]) or "running" in str(event.data)
-    )
+    citizen.wait_until(lambda: len(citizen.emulator.runs) == runs + USUAL_LIMIT, "as many runs as may be")
     time.sleep(1.0)
     citizen.page.forget()
     time.sleep(seconds)

@@ -30,20 +30,22 @@ class _Node:
 
 
 class NeighbourBlocks(_Node):
-    """Holds the thread of the prompt, as a sampler does, and never looks at the interruption flag."""
+    """Holds the thread of the prompt, as a sampler does, and never looks at the interruption flag.
 
-    OUTPUT_NODE = True
+    No output node, so that the host begins with asynchronous nodes beside it.
+    """
+
+    RETURN_TYPES = ("STRING",)
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - the host's protocol
-        """How long; and something to wait for."""
-        return {"required": {"seconds": ("FLOAT", {"default": 1.0, "max": 3600.0})}, "optional": {"after": ("STRING",)}}
+        """How long."""
+        return {"required": {"seconds": ("FLOAT", {"default": 1.0, "max": 3600.0})}}
 
-    def execute(self, seconds: float, after: str = "") -> dict[str, Any]:
-        """Block, and say at what monotonic time that began and ended."""
-        began = time.monotonic()
+    def execute(self, seconds: float) -> tuple[str]:
+        """Block."""
         time.sleep(seconds)
-        return {"ui": {"text": [str(began), str(time.monotonic()), after]}}
+        return (f"blocked for {seconds:g} s",)
 
 
 class NeighbourFails(_Node):
