@@ -27,10 +27,12 @@ from tools.examples import EXAMPLES, INPUTS, example_files, run_example
 from .browser import NEWEST_FRONTEND, comfyui_page, frontend_named, open_browser
 
 PICTURES = ROOT / "docs" / "pictures"
+HELP_PICTURES = ROOT / "web" / "docs" / "pictures"
 THUMBNAIL = (400, 400)
 THUMBNAIL_QUALITY = 82
 WINDOW = ViewportSize(width=1700, height=1100)
 MARGIN_PIXELS = 24
+NODE_MARGIN_PIXELS = 8
 TOP_PIXELS, LEFT_PIXELS = 150, 100  # The page's own bars.
 FRAME_SECONDS = 0.5
 LAST_FRAME_SECONDS = 4.0
@@ -55,6 +57,10 @@ SHOW_GROUPS = """([left, top, width, height, below]) => {
   app.canvas.setDirty(true, true);
   return [w * scale, h * scale];
 }"""
+PLACES_OF_NODES = """() => app.graph.nodes.filter(node => node.type.startsWith("WeShop")).map(node => {
+  const [x, y, width, height] = node.getBounding(), {scale, offset} = app.canvas.ds;
+  return [node.type, (x + offset[0]) * scale, (y + offset[1]) * scale, width * scale, height * scale];
+})"""
 NAME_RUN_ANEW = """() => {
   const node = app.graph.nodes.find(node => node.type === "WeShopSeedreamGenerate");
   node.widgets.find(widget => widget.name === "seed").value += 1000;
@@ -65,6 +71,7 @@ def main() -> int:
     """Make everything."""
     environment = Environment.from_variables(os.environ)
     PICTURES.mkdir(exist_ok=True)
+    HELP_PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, Emulator(port=0, pace=BySeconds(1.0, 1.8)) as emulator:
         host = ComfyUIProcess(
             environment,
@@ -145,6 +152,16 @@ class _Stage:
         )
         return self._page.screenshot(clip=clip)
 
+    def shoot_nodes(self) -> dict[str, bytes]:
+        """Take a picture of each of our nodes, by type, where the last picture of all showed them."""
+        edge = NODE_MARGIN_PIXELS
+        return {
+            name: self._page.screenshot(
+                clip=FloatRect(x=x - edge, y=y - edge, width=width + 2 * edge, height=height + 2 * edge)
+            )
+            for name, x, y, width, height in self._page.evaluate(PLACES_OF_NODES)
+        }
+
 
 @contextmanager
 def _stage(host: ComfyUIProcess) -> Iterator[_Stage]:
@@ -160,6 +177,8 @@ def _make_flow(stage: _Stage) -> None:
     stage.run(lambda: None)
     Image.open(io.BytesIO(stage.shoot())).convert("RGB").save(PICTURES / "flow.webp", quality=85, method=6)
     print("flow.webp", flush=True)
+    for name, shot in stage.shoot_nodes().items():
+        Image.open(io.BytesIO(shot)).convert("RGB").save(HELP_PICTURES / f"{name}.webp", quality=85, method=6)
 
 
 def _make_animation(stage: _Stage) -> None:
