@@ -19,9 +19,7 @@ if sys.version_info < OLDEST_PYTHON:
 
 from tools import environment  # noqa: E402 - on an older Python the sentence above comes first
 
-EVERYTHING = ("--cov", "--cov-report=term", "tests/tools/test_check.py", "tests")
-"""What `test` means without arguments: the sources first, because that is the quickest thing to fail, and at the end
-which branches no test took."""
+COVERAGE = ("--cov", "--cov-report=term")
 
 HELP_EPILOG = """\
 environment variables:
@@ -71,10 +69,13 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="use the real service with the key in WESHOP_API_KEY (charges points) instead of the local emulator",
     )
-    commands.add_parser(
+    test = commands.add_parser(
         "test",
         help="check the sources, then run every test; arguments are passed on to pytest and select tests",
         epilog="Arguments are passed on to pytest, for example: dev.py test tests/e2e -k boot -x",
+    )
+    test.add_argument(
+        "--coverage", action="store_true", help="report at the end which branches no test took, ComfyUI included"
     )
     commands.add_parser("check", help="lint, formatting and strict typing, without running tests")
     commands.add_parser("bench", help="measure and print the benchmark")
@@ -85,7 +86,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _module_and_arguments(chosen: argparse.Namespace, rest: list[str]) -> list[str]:
     if chosen.command == "test":
-        return ["-m", "pytest", *rest] if rest else ["-m", "tools.suite"]
+        if rest:
+            return ["-m", "pytest", *(COVERAGE if chosen.coverage else ()), *rest]
+        return ["-m", "tools.suite", *(["--coverage"] if chosen.coverage else [])]
     if chosen.command == "check":
         return ["-m", "tools.check"]
     if chosen.command == "bench":

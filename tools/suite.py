@@ -23,11 +23,21 @@ def rounds() -> list[list[str]]:
     ]
 
 
-def main() -> int:
+def measured(arguments: list[str]) -> list[str]:
+    """Arguments of a round with coverage: the checks need none, and what measures time would measure it too."""
+    side_by_side = f"--numprocesses={WORKERS}" in arguments
+    return ["--cov", "--cov-report=", *arguments] if side_by_side else arguments
+
+
+def main(arguments: list[str]) -> int:
     """Run the rounds; the first that fails decides the exit code, and the others are run all the same."""
-    codes = [subprocess.call([sys.executable, "-m", "pytest", *arguments], cwd=ROOT) for arguments in rounds()]
+    measures = "--coverage" in arguments
+    planned = [measured(each) if measures else each for each in rounds()]
+    codes = [subprocess.call([sys.executable, "-m", "pytest", *each], cwd=ROOT) for each in planned]
+    if measures:
+        codes.append(subprocess.call([sys.executable, "-m", "coverage", "report"], cwd=ROOT))
     return next((code for code in codes if code), 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
