@@ -120,7 +120,7 @@ class PackingRow:
 
 def decode_ours(files: Files) -> Tensor:
     """Decode with this pack, as the node does."""
-    batch = _images().PictureBatch(len(files), "pad")
+    batch = new_batch(len(files))
     with ThreadPoolExecutor(WORKERS) as workers:
         for _ in workers.map(batch.add, range(len(files)), files):
             pass
@@ -131,7 +131,7 @@ def decode_ours(files: Files) -> Tensor:
 def decode_host(files: Files) -> Tensor:
     """Decode with the host's helper, joined as its own Seedream node does."""
     concatenate = importlib.import_module("torch").cat
-    to_tensor = _host_conversions().bytesio_to_image_tensor
+    to_tensor = host_module("conversions").bytesio_to_image_tensor
     tensor: Tensor = concatenate([to_tensor(io.BytesIO(data)) for data in files])
     return tensor
 
@@ -159,7 +159,7 @@ def encode_ours(batch: Tensor) -> int:
 
 def encode_host(batch: Tensor) -> int:
     """Encode with the host's helper, told not to shrink the pictures, which it would do by default."""
-    to_bytes = _host_conversions().tensor_to_bytesio
+    to_bytes = host_module("conversions").tensor_to_bytesio
     return sum(len(to_bytes(picture, total_pixels=batch[0].numel()).getvalue()) for picture in batch)
 
 
@@ -178,6 +178,11 @@ DECODERS: Mapping[str, Callable[[Files], Tensor]] = {OURS: decode_ours, HOST: de
 ENCODERS: Mapping[str, Callable[[Tensor], int]] = {OURS: encode_ours, HOST: encode_host, PLAIN: encode_plain}
 
 
+def new_batch(count: int) -> Any:  # noqa: ANN401 - a PictureBatch; the module that defines it is loaded on demand
+    """Return a batch for ``count`` pictures, as the node makes it."""
+    return _images().PictureBatch(count, "pad")
+
+
 @cache
 def _images() -> ModuleType:
     """Load the pack's module alone: the package around it would ask for a running host."""
@@ -189,15 +194,15 @@ def _images() -> ModuleType:
 
 
 @cache
-def _host_conversions() -> ModuleType:
-    """Load the helpers of the built-in API nodes, in the order in which the host's own main.py does.
+def host_module(name: str) -> ModuleType:
+    """Load one of the helpers of the built-in API nodes, in the order in which the host's own main.py does.
 
     The host comes first in the search, because it has a module `nodes` of its own.
     """
     sys.path.insert(0, os.environ["COMFYUI_PATH"])
     importlib.import_module("utils.extra_config")
     importlib.import_module("comfy.cli_args").args.cpu = True
-    return importlib.import_module("comfy_api_nodes.util.conversions")
+    return importlib.import_module(f"comfy_api_nodes.util.{name}")
 
 
 # --- measuring -------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,6 +124,28 @@ def _polls(citizen: Citizen) -> int:
     return sum(request.operation == "poll" for request in citizen.emulator.requests)
 
 
+def table(rows: Sequence[Row]) -> str:
+    """Return the rows as text, a paragraph each."""
+    return "\n".join(_paragraph(row) for row in rows)
+
+
+def _paragraph(row: Row) -> str:
+    return "\n".join(
+        (
+            f"{row.runs} {row.way}: all submitted after {row.submitting_seconds:.1f} s",
+            f"  memory +{row.memory_growth_megabytes:.0f} MB",
+            f"  {row.processor_share_while_watching:.1%} of one core at {row.polls_per_second:.0f} polls a second",
+            f"  lag of the background loop while idle: p99 {row.idle_lag_p99_seconds * 1e3:.1f} ms",
+            f"  lag of the background loop while submitting: p99 {row.submitting_lag_p99_seconds * 1e3:.1f} ms",
+            f"  lag of the background loop: p99 {row.background_lag_p99_seconds * 1e3:.1f} ms",
+            f"  and at the worst {row.background_lag_worst_seconds * 1e3:.1f} ms",
+            f"  lag of the host's server: p99 {row.server_lag_p99_seconds * 1e3:.1f} ms",
+            f"  {row.messages_per_second:.0f} messages a second to the page",
+            f"  collected within {row.collecting_seconds:.1f} s after all had ended",
+        )
+    )
+
+
 def main() -> None:
     """Print the figures."""
     try:
@@ -130,19 +153,7 @@ def main() -> None:
     except EnvironmentProblem:
         environment = make(os.environ, for_tests=True)
     with tempfile.TemporaryDirectory(prefix="weshop-bench-") as folder:
-        for row in measure(environment, Path(folder)):
-            print(f"{row.runs} {row.way}: all submitted after {row.submitting_seconds:.1f} s")
-            print(f"  memory +{row.memory_growth_megabytes:.0f} MB")
-            print(
-                f"  {row.processor_share_while_watching:.1%} of one core at {row.polls_per_second:.0f} polls a second"
-            )
-            print(f"  lag of the background loop while idle: p99 {row.idle_lag_p99_seconds * 1e3:.1f} ms")
-            print(f"  lag of the background loop while submitting: p99 {row.submitting_lag_p99_seconds * 1e3:.1f} ms")
-            print(f"  lag of the background loop: p99 {row.background_lag_p99_seconds * 1e3:.1f} ms,", end=" ")
-            print(f"worst {row.background_lag_worst_seconds * 1e3:.1f} ms")
-            print(f"  lag of the host's server: p99 {row.server_lag_p99_seconds * 1e3:.1f} ms")
-            print(f"  {row.messages_per_second:.0f} messages a second to the page")
-            print(f"  collected within {row.collecting_seconds:.1f} s after all had ended")
+        print(table(measure(environment, Path(folder))))
 
 
 if __name__ == "__main__":

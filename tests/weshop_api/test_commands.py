@@ -48,7 +48,8 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 
 def _size(path: Path) -> tuple[int, int]:
     with Image.open(path) as image:
-        return image.size
+        size: tuple[int, int] = image.size
+    return size
 
 
 def _execution_id(output: str) -> str:

@@ -1,0 +1,1 @@
+"""Measurements: what `python3 dev.py bench` runs."""
