@@ -12,6 +12,7 @@ import { NODE_NAMES } from "./names.js";
 const ADDRESS = /https:\/\/open\.weshop\.ai\/[\w\-/]*/;
 const RENDERING_MILLISECONDS = 3000;
 const MOST_LEVELS = 8;
+const LOOK_MILLISECONDS = 200;
 
 let hide = () => {};
 
@@ -98,26 +99,15 @@ function onRefusal(nodeErrors) {
   }
 }
 
-/** Queueing goes on as it is, whatever becomes of our message about it. */
+/** The page keeps what was refused last, and tells nobody: so we look. Nothing of the page is replaced for it. */
 function watchRefusals() {
-  const tell = (nodeErrors) => {
-    try {
-      onRefusal(nodeErrors);
-    } catch (error) {
-      console.error("WeShop Seedream could not show why a node was refused.", error);
+  let seen = app.lastNodeErrors;
+  setInterval(() => {
+    if (app.lastNodeErrors !== seen) {
+      seen = app.lastNodeErrors;
+      onRefusal(seen);
     }
-  };
-  const queue = api.queuePrompt;
-  api.queuePrompt = async function (...parameters) {
-    try {
-      const answer = await queue.apply(this, parameters);
-      tell(answer?.node_errors);
-      return answer;
-    } catch (error) {
-      tell(error?.response?.node_errors);
-      throw error;
-    }
-  };
+  }, LOOK_MILLISECONDS);
 }
 
 app.registerExtension({
