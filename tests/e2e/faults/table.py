@@ -211,7 +211,8 @@ def _struck_row(blow: Blow, moment: Moment) -> Row:
 
 def _submits(blow: Blow, moment: Moment) -> int | None:
     """Where the answer is lost with whoever waited for it, the request is repeated under the same key."""
-    if moment.is_accepted is None:
+    # A host that is killed just after the answer left may not have written it down yet: both are right.
+    if moment.is_accepted is None or (moment is ACCEPTED and blow is Blow.KILL):
         return None
     return 2 if moment is SILENT or (moment is ANSWERING and blow is Blow.KILL) else 1
 
