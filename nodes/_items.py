@@ -23,10 +23,11 @@ _WORDS = {Phase.WATCHING: "running"}
 
 @dataclass(frozen=True)
 class Shown:
-    """A text, and how much is done, 0 to 1. None stands for what has not changed."""
+    """A text, how much is done, 0 to 1, and a preview. None stands for what has not changed."""
 
     text: str | None
     fraction: float | None
+    picture: object = None
 
 
 class NodeItems:
@@ -57,13 +58,8 @@ class NodeItems:
         self._latest[index] = progress
 
     def put_picture(self, picture: object) -> None:
-        """Keep a preview until it is taken; a newer one replaces it. May be called from any thread."""
+        """Keep a preview until it is shown; a newer one replaces it. May be called from any thread."""
         self._picture = picture
-
-    def take_picture(self) -> object:
-        """The preview that has not been shown yet, None when there is none."""
-        picture, self._picture = self._picture, None
-        return picture
 
     @property
     def fraction(self) -> float:
@@ -96,9 +92,11 @@ class NodeItems:
         shown = Shown(
             text if text != self._text else None,
             fraction if abs(fraction - self._fraction) >= SMALLEST_STEP else None,
+            self._picture,
         )
         if shown == Shown(None, None):
             return None
+        self._picture = None
         self._text = text
         self._fraction = self._fraction if shown.fraction is None else fraction
         self._next_show_seconds = now + max(SHOW_INTERVAL_SECONDS, SHOW_INTERVAL_PER_NODE_SECONDS * nodes)

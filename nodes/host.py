@@ -145,12 +145,13 @@ class _Node:
     async def show(self, nodes: int) -> None:
         """Tell the page what has changed, while an item is inside ``execute``: later, it would be another prompt's."""
         shown = self.items.news(nodes)
-        picture = self.items.take_picture()
-        if shown is not None and shown.text is not None:
+        if shown is None:
+            return
+        if shown.text is not None:
             self.print(shown.text)
-        if picture is not None or (shown is not None and shown.fraction is not None):
+        if shown.fraction is not None or shown.picture is not None:
             await ComfyAPI.Execution().set_progress(
-                self.items.fraction, 1.0, node_id=self._node_id, preview_image=picture
+                self.items.fraction, 1.0, node_id=self._node_id, preview_image=shown.picture
             )
 
     def print(self, text: str) -> None:

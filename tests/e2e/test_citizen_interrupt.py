@@ -24,7 +24,7 @@ from .citizen import Citizen, Prompt, a_list, generate, load_of, new_seed, node,
 LONGEST_SECONDS = 0.3
 MEDIAN_SECONDS = 0.15
 AT_ONCE_SECONDS = 1.0
-REPETITIONS = 5
+REPETITIONS = 3
 LONG_RUN = Fault.outcome(pace=BySeconds(pending_seconds=600))
 LARGE_PIXELS = 4000
 

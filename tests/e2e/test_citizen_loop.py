@@ -17,7 +17,7 @@ from emulator import ByPolls, BySeconds, Emulator, Fault
 from tools.comfyui import ComfyUIProcess
 from tools.environment import Environment
 
-from .citizen import PACKS, Citizen, Page, Prompt, a_list, generate, new_seed, node, one_run, shows, whole_way
+from .citizen import PACKS, Citizen, Event, Page, Prompt, a_list, generate, new_seed, node, one_run, shows, whole_way
 
 RUNS_AT_ONCE = 32
 # On a busy machine the interpreter of a host that has not even used the pack takes five seconds to end.
@@ -107,6 +107,42 @@ def most_at_once(own: Citizen, since: int) -> int:
         count += change
         most = max(most, count)
     return most
+
+
+def seconds_of(own: Citizen, prompt: Prompt, seconds: float) -> list[Event]:
+    """What the page is told about a prompt in so many seconds of watching; then it is interrupted."""
+    runs = len(own.emulator.runs)
+    prompt_id = own.begin(prompt)
+    own.wait_until(lambda: len(own.emulator.runs) == runs + RUNS_AT_ONCE, "as many runs as may be")
+    time.sleep(1.0)
+    own.page.forget()
+    time.sleep(seconds)
+    events = own.page.events
+    own.interrupt()
+    own.end_of(prompt_id)
+    own.emulator.withdraw_faults()
+    return events
+
+
+def test_a_long_list_does_not_flood_the_page(own: Citizen) -> None:
+    """Guards: one text and one bar for all items of a node, at most five a second."""
+    own.emulator.order("submit", Fault.outcome(pace=BySeconds(0, 1)), forever=True)
+    events = seconds_of(own, a_list(120, batch_count=16), 4.0)
+
+    assert len([event for event in events if event.name == "text"]) <= 4 * 5 + 1
+    assert 1 <= len([event for event in events if event.name == "progress_state"]) <= 4 * 5 + 1
+
+
+def test_many_nodes_do_not_flood_the_page(own: Citizen) -> None:
+    """Guards: the host sends the state of all nodes with every movement of a bar, so bars move seldom when many do."""
+    own.emulator.order("submit", Fault.outcome(pace=BySeconds(0, 1)), forever=True)
+    prompt: Prompt = {}
+    for number in range(60):
+        prompt |= {f"generate {number}": generate(batch_count=16), f"id {number}": shows(f"generate {number}", 1)}
+    events = seconds_of(own, prompt, 4.0)
+
+    assert len([event for event in events if event.name == "text"]) <= 4 * 20 + 20
+    assert len([event for event in events if event.name == "progress_state"]) <= 4 * 20 + 20
 
 
 def busy_in_every_phase() -> Prompt:

@@ -12,7 +12,7 @@ from emulator import BySeconds, Emulator, Fault
 from tools.comfyui import ComfyUIProcess
 from tools.environment import Environment
 
-from .citizen import PACKS, Citizen, Event, Page, Prompt, a_list, generate, new_seed, node, one_run, shows
+from .citizen import PACKS, Citizen, Page, Prompt, a_list, generate, new_seed, node, one_run, shows
 
 BLOCKED_SECONDS = 60.0
 LONG_RUN = Fault.outcome(pace=BySeconds(pending_seconds=600))
@@ -103,41 +103,6 @@ def test_the_first_failure_of_a_list_is_shown_at_once_and_nothing_is_paid_twice(
 
     assert collected.name == "execution_success", collected
     assert [run.submits for run in citizen.emulator.runs[runs:]] == [1] * count
-
-
-def seconds_of(citizen: Citizen, prompt: Prompt, seconds: float) -> list[Event]:
-    """What the page is told about a prompt in so many seconds of watching; then it is interrupted."""
-    runs = len(citizen.emulator.runs)
-    prompt_id = citizen.begin(prompt)
-    citizen.wait_until(lambda: len(citizen.emulator.runs) == runs + USUAL_LIMIT, "as many runs as may be")
-    time.sleep(1.0)
-    citizen.page.forget()
-    time.sleep(seconds)
-    events = citizen.page.events
-    citizen.interrupt()
-    citizen.end_of(prompt_id)
-    return events
-
-
-def test_a_long_list_does_not_flood_the_page(citizen: Citizen) -> None:
-    """Guards: one text and one bar for all items of a node, at most five a second."""
-    citizen.emulator.order("submit", Fault.outcome(pace=BySeconds(0, 1)), forever=True)
-    events = seconds_of(citizen, a_list(120, batch_count=16), 4.0)
-
-    assert len([event for event in events if event.name == "text"]) <= 4 * 5 + 1
-    assert 1 <= len([event for event in events if event.name == "progress_state"]) <= 4 * 5 + 1
-
-
-def test_many_nodes_do_not_flood_the_page(citizen: Citizen) -> None:
-    """Guards: the host sends the state of all nodes with every movement of a bar, so bars move seldom when many do."""
-    citizen.emulator.order("submit", Fault.outcome(pace=BySeconds(0, 1)), forever=True)
-    prompt: Prompt = {}
-    for number in range(60):
-        prompt |= {f"generate {number}": generate(batch_count=16), f"id {number}": shows(f"generate {number}", 1)}
-    events = seconds_of(citizen, prompt, 4.0)
-
-    assert len([event for event in events if event.name == "text"]) <= 4 * 20 + 20
-    assert len([event for event in events if event.name == "progress_state"]) <= 4 * 20 + 20
 
 
 def loaded(seed: int) -> Prompt:

@@ -73,6 +73,23 @@ def test_the_pause_between_two_showings_grows_with_the_nodes(nodes: int, pause_s
     assert items.news(nodes) == Shown("2 of 4 done, 7 s", 0.5)
 
 
+def test_previews_keep_to_the_same_pause_and_the_latest_is_shown() -> None:
+    clock = Clock()
+    items = NodeItems(clock)
+    items.begin(0)
+    items.put(0, watching(done=1))
+    items.put_picture("the first")
+    first = items.news(nodes=1)
+    items.put_picture("the second")
+    early = items.news(nodes=1)
+    items.put_picture("the third")
+    clock.seconds += 1
+
+    assert first == Shown("1 of 4 done, 7 s", 0.25, "the first")
+    assert early is None
+    assert items.news(nodes=1) == Shown(None, None, "the third")
+
+
 def test_what_comes_after_the_end_of_an_item_is_not_shown() -> None:
     items = NodeItems(Clock())
     items.begin(0)
