@@ -82,7 +82,7 @@ class WeShop:
     """The service for people: what costs points happens once, and what was paid for can be had again.
 
     ``client`` None connects as the environment says. ``folder`` is where the ledger and the pictures that wait for
-    their delivery are kept; None keeps them nowhere. ``next_poll_delay_seconds`` is the rhythm of polling.
+    their delivery are kept; None is ``default_folder()``. ``next_poll_delay_seconds`` is the rhythm of polling.
     Every method raises only members of the error tree in ``errors``. Use it from one event loop, and close it.
     """
 
