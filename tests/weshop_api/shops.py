@@ -64,11 +64,11 @@ class Shops:
         timeouts: Timeouts = SHORT,
         base_url: str = "",
         limits: Limits | None = None,
-        keeps: bool = True,
+        in_default_folder: bool = False,
     ) -> AsyncIterator[WeShop]:
         """Open a service, and close it."""
         client = self.client(policy, timeouts, base_url)
-        folder = self.folder if keeps else None
+        folder = None if in_default_folder else self.folder
         async with WeShop(client, folder, limits, next_poll_delay_seconds=poll_soon) as shop:
             yield shop
 

@@ -11,7 +11,7 @@ import pytest
 from emulator import Fault, Where
 from weshop_api.errors import DownloadError, ExpiredAddressError
 from weshop_api.seedream import Run
-from weshop_api.weshop import Limits, WeShop
+from weshop_api.weshop import LEDGER_FILE, Limits, WeShop, default_folder
 
 from .shops import Desk, Shops, Told, error_of, loaded, pro, run, until
 
@@ -265,12 +265,14 @@ def test_no_more_downloads_than_the_limit_go_on_at_once(shops: Shops) -> None:
     run(test)
 
 
-def test_without_a_folder_everything_arrives_all_the_same(shops: Shops) -> None:
+def test_without_a_folder_runs_are_remembered_in_the_default_one(shops: Shops) -> None:
     async def test() -> None:
-        async with shops.open(keeps=False) as shop:
+        async with shops.open(in_default_folder=True) as shop:
             desk = await loaded(shop, await four(shop))
 
         assert len(desk.pictures) == 4
+        assert (default_folder() / LEDGER_FILE).is_file()
+        assert Path.home() in default_folder().parents
 
     run(test)
 

@@ -100,10 +100,11 @@ def test_a_new_seed_is_a_new_run_with_a_new_key(shops: Shops) -> None:
     run(test)
 
 
-def test_a_service_without_a_folder_remembers_as_long_as_it_lives(shops: Shops) -> None:
+def test_a_service_without_a_folder_remembers_beyond_its_own_life(shops: Shops) -> None:
     async def test() -> None:
-        async with shops.open(keeps=False) as shop:
+        async with shops.open(in_default_folder=True) as shop:
             first = await shop.generate(pro())
+        async with shops.open(in_default_folder=True) as shop:
             second = await shop.generate(pro())
             await loaded(shop, second)
 
