@@ -19,8 +19,6 @@ if sys.version_info < OLDEST_PYTHON:
 
 from tools import environment  # noqa: E402 - on an older Python the sentence above comes first
 
-COVERAGE = ("--cov", "--cov-report=term")
-
 HELP_EPILOG = """\
 environment variables:
   COMFYUI_PATH    an existing ComfyUI folder to use instead of installing one
@@ -69,13 +67,10 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="use the real service with the key in WESHOP_API_KEY (charges points) instead of the local emulator",
     )
-    test = commands.add_parser(
+    commands.add_parser(
         "test",
-        help="check the sources, then run every test; arguments are passed on to pytest and select tests",
-        epilog="Arguments are passed on to pytest, for example: dev.py test tests/e2e -k boot -x",
-    )
-    test.add_argument(
-        "--coverage", action="store_true", help="report at the end which branches no test took, ComfyUI included"
+        help="check the sources, run every test and tell which branches none took; arguments go to pytest instead",
+        epilog="With arguments only those tests are run, for example: dev.py test tests/e2e -k boot -x",
     )
     commands.add_parser("check", help="lint, formatting and strict typing, without running tests")
     commands.add_parser("bench", help="measure and print the benchmark")
@@ -86,9 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _module_and_arguments(chosen: argparse.Namespace, rest: list[str]) -> list[str]:
     if chosen.command == "test":
-        if rest:
-            return ["-m", "pytest", *(COVERAGE if chosen.coverage else ()), *rest]
-        return ["-m", "tools.suite", *(["--coverage"] if chosen.coverage else [])]
+        return ["-m", "pytest", *rest] if rest else ["-m", "tools.suite"]
     if chosen.command == "check":
         return ["-m", "tools.check"]
     if chosen.command == "bench":

@@ -20,6 +20,7 @@ LOADED = 8
 class Trial:
     """A prompt, and how long after its start it is interrupted."""
 
+    kind: str
     prompt: Prompt
     after_seconds: float
 
@@ -27,10 +28,10 @@ class Trial:
 def trial(dice: random.Random, finished: list[str], number: int) -> Trial:
     """Uploads and submissions mostly; loads; and now and then a run that is being watched."""
     if number % AFTER_A_POLL_EVERY == 0:
-        return Trial(whole_way(), dice.uniform(0.2, 1.6))
+        return Trial("watch", whole_way(), dice.uniform(0.2, 1.6))
     if dice.random() < 0.3:
-        return Trial(load_of(dice.choice(finished)), dice.uniform(0.0, 0.1))
-    return Trial(whole_way(pictures=dice.randint(1, 3)), dice.uniform(0.0, 0.1))
+        return Trial("load", load_of(dice.choice(finished)), dice.uniform(0.0, 0.1))
+    return Trial("submit", whole_way(pictures=dice.randint(1, 3)), dice.uniform(0.0, 0.1))
 
 
 def settled(citizen: Citizen) -> tuple[tuple[str, ...], tuple[str, ...], int]:
@@ -53,6 +54,7 @@ def test_a_thousand_interrupts_leave_nothing_behind(citizen: Citizen) -> None:
         finished.append(citizen.emulator.runs[-1].execution_id)
     threads, _, _ = settled(citizen)
     endings: Counter[str] = Counter()
+    interrupted: Counter[str] = Counter()
     began = time.monotonic()
     for number in range(1, INTERRUPTS + 1):
         citizen.page.forget()
@@ -60,13 +62,18 @@ def test_a_thousand_interrupts_leave_nothing_behind(citizen: Citizen) -> None:
         prompt_id = citizen.begin(chosen.prompt)
         time.sleep(chosen.after_seconds)
         citizen.interrupt()
-        endings[citizen.end_of(prompt_id).name] += 1
+        ending = citizen.end_of(prompt_id).name
+        endings[ending] += 1
+        interrupted[chosen.kind] += ending == "execution_interrupted"
         if number % WHOLE_EVERY == 0:
             assert citizen.run(whole_way()).name == "execution_success"
-    print(f"{time.monotonic() - began:.0f} s, {endings}, {citizen.report()}")
+    print(f"{time.monotonic() - began:.0f} s, {endings}, {interrupted}, {citizen.report()}")
 
     assert endings["execution_error"] == 0
-    assert endings["execution_interrupted"] > INTERRUPTS * 0.8
+    # A quick machine has loaded everything before many of the interrupts arrive, so loads are held to a few only.
+    assert interrupted["submit"] > INTERRUPTS * 0.5
+    assert interrupted["load"] > INTERRUPTS * 0.01
+    assert interrupted["watch"] > 0
     assert settled(citizen)[:2] == (threads, ())
     assert settled(citizen)[2] <= 64
     assert max(run.submits for run in citizen.emulator.runs) == 1

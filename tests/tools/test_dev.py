@@ -39,11 +39,3 @@ def test_the_script_needs_only_the_standard_library() -> None:
     shown = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
     assert "COMFYUI_PATH" in shown
-
-
-def test_coverage_can_be_asked_for_with_and_without_arguments_for_pytest() -> None:
-    everything, nothing = dev.parse(["test", "--coverage"])
-    chosen, rest = dev.parse(["test", "--coverage", "tests/e2e", "-x"])
-
-    assert (everything.coverage, nothing) == (True, [])
-    assert (chosen.coverage, rest) == (True, ["tests/e2e", "-x"])
