@@ -33,7 +33,6 @@ SHOWN_REFUSAL_LENGTH = 60
 
 _OWN_HEADERS = frozenset({b"host", b"authorization", b"proxy-authorization", b"cookie"})
 
-
 _CARRIES_KEY: ContextVar[bool] = ContextVar("weshop_carries_key", default=False)
 
 
