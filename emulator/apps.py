@@ -51,7 +51,6 @@ class Counter:
         limits: UploadLimits,
         stopping: asyncio.Event,
     ) -> None:
-        """Gather the parts."""
         self.service, self.faults, self.log, self.gallery = service, faults, log, gallery
         self._workers, self._limits, self._stopping = workers, limits, stopping
 
@@ -173,8 +172,7 @@ class Counter:
         return Reply(_HTTP_OK, as_html().encode(), "text/html")
 
     async def _nothing(self, request: web.Request, _body: bytes, _fault: Fault | None) -> Reply:
-        message = f"{request.method} {request.path} is not emulated"
-        raise RefusedError(Refusal(404, NOT_FOUND, message))
+        raise RefusedError(Refusal(404, NOT_FOUND, f"{request.method} {request.path} is not emulated"))
 
     async def _too_large(self, _request: web.Request, _body: bytes, _fault: Fault | None) -> Reply:
         raise refuse_parameter("the body of the request is too large", 413)

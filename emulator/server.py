@@ -106,14 +106,12 @@ class Emulator:
         self._thread = None
 
     def __enter__(self) -> Emulator:  # noqa: PYI034 - Self came with Python 3.11
-        """Start."""
         self.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop."""
         self.stop()
 
     # Addresses -------------------------------------------------------------------------------------------------

@@ -81,11 +81,11 @@ def reading(name: str, missing: tuple[int, ...] = ()) -> Iterator[None]:
     try:
         yield
     except UnidentifiedImageError as error:
-        msg = f"{name} could not be read: the file is no JPEG, PNG, WebP, GIF or BMP picture. {_AGAIN}"
-        raise DownloadError(msg, missing=missing) from error
+        raise DownloadError(
+            f"{name} could not be read: the file is no JPEG, PNG, WebP, GIF or BMP picture. {_AGAIN}", missing=missing
+        ) from error
     except _BROKEN as error:
-        msg = f"{name} could not be read: {error}. {_AGAIN}"
-        raise DownloadError(msg, missing=missing) from error
+        raise DownloadError(f"{name} could not be read: {error}. {_AGAIN}", missing=missing) from error
 
 
 _AGAIN = "Load the run again by its execution id; that costs no points."
@@ -106,8 +106,7 @@ class _Source(io.BytesIO):
         raise_if_stopped(self._stop)
         block = super().read(size)
         if not block and size != 0:
-            msg = "the file ends too early"
-            raise OSError(msg)
+            raise OSError("the file ends too early")
         return block
 
 
@@ -116,8 +115,7 @@ def open_picture(data: bytes, stop: threading.Event | None = None) -> Image.Imag
     image = Image.open(_Source(data, stop), formats=_FORMATS)
     width, height = image.size
     if width * height > MAX_RESULT_PIXELS:
-        msg = f"it has {width} x {height} pixels, more than {MAX_RESULT_PIXELS / 1e6:g} megapixels"
-        raise ValueError(msg)
+        raise ValueError(f"it has {width} x {height} pixels, more than {MAX_RESULT_PIXELS / 1e6:g} megapixels")
     return image
 
 
