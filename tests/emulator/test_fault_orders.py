@@ -76,41 +76,41 @@ def test_unused_faults_say_what_was_ordered(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("operation", "fault", "where"),
+    ("operation", "fault", "where", "words"),
     [
-        ("pol", Fault.reset(), Where()),
-        ("poll", Fault.without_id(), Where()),
-        ("poll", Fault.outcome("Failed"), Where()),
-        ("submit", Fault.no_executions(), Where()),
-        ("submit", Fault.pixel_size(1, 1), Where()),
-        ("poll", Fault.refuse(accepted=True), Where()),
-        ("download", Fault.answer(b"", accepted=True), Where()),
-        ("poll", Fault.reset(), Where(result=1)),
-        ("submit", Fault.reset(), Where(run=1)),
+        ("pol", Fault.reset(), Where(), "unknown operation 'pol'"),
+        ("poll", Fault.without_id(), Where(), "makes no sense for poll; only for submit"),
+        ("poll", Fault.outcome("Failed"), Where(), "makes no sense for poll; only for submit"),
+        ("submit", Fault.no_executions(), Where(), "makes no sense for submit; only for poll"),
+        ("submit", Fault.pixel_size(1, 1), Where(), "makes no sense for submit; only for download"),
+        ("poll", Fault.refuse(accepted=True), Where(), "accepted=True makes no sense for poll"),
+        ("download", Fault.answer(b"", accepted=True), Where(), "accepted=True makes no sense for download"),
+        ("poll", Fault.reset(), Where(result=1), "a fault of poll cannot be limited by result"),
+        ("submit", Fault.reset(), Where(run=1), "a fault of submit cannot be limited by run"),
     ],
 )
-def test_an_order_that_makes_no_sense_is_refused(
-    emulator: Emulator, operation: str, fault: Fault, where: Where
+def test_an_order_that_makes_no_sense_is_refused_with_the_reason(
+    emulator: Emulator, operation: str, fault: Fault, where: Where, words: str
 ) -> None:
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(ValueError, match=words):
         emulator.order(operation, fault, where=where)
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("make", "words"),
     [
-        lambda: Fault.refuse(700),
-        lambda: Fault.reset("later"),  # type: ignore[arg-type]
-        lambda: Fault.truncate(1.0),
-        lambda: Fault.slow(0),
-        lambda: Fault.id_only_in("body"),  # type: ignore[arg-type]
-        lambda: Fault.outcome("Running"),
-        lambda: Fault.failed_results(0),
-        lambda: Fault.refuse(envelope="xml"),  # type: ignore[arg-type]
+        (lambda: Fault.refuse(700), "status must be 200 to 599"),
+        (lambda: Fault.reset("later"), "unknown moment 'later'"),  # type: ignore[arg-type]
+        (lambda: Fault.truncate(1.0), "share must be at least 0 and less than 1"),
+        (lambda: Fault.slow(0), "bytes_per_second must be more than 0"),
+        (lambda: Fault.id_only_in("body"), "unknown place 'body'"),  # type: ignore[arg-type]
+        (lambda: Fault.outcome("Running"), "a run ends as one of"),
+        (lambda: Fault.failed_results(0), "results are numbered from 1"),
+        (lambda: Fault.refuse(envelope="xml"), "unknown envelope 'xml'"),  # type: ignore[arg-type]
     ],
 )
-def test_a_fault_with_a_meaningless_value_cannot_be_made(make: Callable[[], Fault]) -> None:
-    with pytest.raises(ValueError, match=r"."):
+def test_a_fault_with_a_meaningless_value_cannot_be_made(make: Callable[[], Fault], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
         make()
 
 
