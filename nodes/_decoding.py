@@ -42,6 +42,8 @@ _BROKEN = (
     Image.DecompressionBombError,
 )
 
+_AGAIN = "Load the run again by its execution id; that costs no points."
+
 _GREY_MODES = ("1", "L", "LA", "I;16", "I")
 _ALPHA_MODES = ("LA", "PA", "RGBA", "La", "RGBa")
 _SIXTEEN_BIT_MODES = ("I;16", "I")  # Pillow before 10.3 reads grey of 16 bits as "I".
@@ -52,6 +54,9 @@ _PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 # The whole range of colours in steps; a profile that moves none of them further than this is sRGB under some name.
 _PROBE_STEPS = 17
 _SAME_COLOUR_LEVELS = 2
+
+# EXIF's numbers for pictures that lie on their side.
+_SIDEWAYS = (5, 6, 7, 8)
 
 
 class StoppedError(WeShopError):
@@ -86,9 +91,6 @@ def reading(name: str, missing: tuple[int, ...] = ()) -> Iterator[None]:
         ) from error
     except _BROKEN as error:
         raise DownloadError(f"{name} could not be read: {error}. {_AGAIN}", missing=missing) from error
-
-
-_AGAIN = "Load the run again by its execution id; that costs no points."
 
 
 class _Source(io.BytesIO):
@@ -278,9 +280,6 @@ def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
     before = np.asarray(probe.convert("RGB")).astype(np.int16)
     after = np.asarray(transform.apply(probe)).astype(np.int16)
     return bool(np.abs(before - after).max() <= _SAME_COLOUR_LEVELS)
-
-
-_SIDEWAYS = (5, 6, 7, 8)
 
 
 def _orientation(image: Image.Image) -> int:

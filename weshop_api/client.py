@@ -138,7 +138,7 @@ async def check_key(key: ApiKey, service: Service, timeouts: Timeouts = KEY_CHEC
 
 def _file_of(answer: Answer) -> bytes:
     if answer.status in _GONE_STATUSES:
-        raise ExpiredAddressError(f"The file server no longer hands out the picture (HTTP {answer.status}).")
+        raise ExpiredAddressError(f"The file server no longer serves the picture (HTTP {answer.status}).")
     if answer.status != 200:
         kind = ServerError if answer.status >= 500 else ServiceError
         raise kind(

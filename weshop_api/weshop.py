@@ -258,8 +258,8 @@ def _failure(execution: Execution) -> RunFailedError:
     ended = f"Run {execution.execution_id} ended with the status {execution.status_text} "
     if execution.usable:
         return RunFailedError(
-            f"{ended}after {len(execution.usable)} pictures. WeShop Load Result brings those back by the execution id. "
-            "Queueing the same request again makes a new run.",
+            f"{ended}after {_pictures(len(execution.usable))}. WeShop Load Result loads what there is by the execution "
+            "id. Queueing the same request again makes a new run.",
             execution_id=execution.execution_id,
         )
     return RunFailedError(
@@ -272,8 +272,12 @@ def _failure(execution: Execution) -> RunFailedError:
 def _summary(record: RunRecord, run: Run) -> str:
     """One line about a run for the log: id, model, size, seconds, points."""
     parts = [f"run {run.execution_id}", record.model, record.image_size]
-    parts += ["1 picture" if len(run.usable) == 1 else f"{len(run.usable)} pictures"]
+    parts += [_pictures(len(run.usable))]
     parts += [f"{run.seconds:.1f} s"] if run.seconds is not None else []
     parts += [f"{run.charge.charged_points:g} points"] if run.charge.charged_points is not None else []
     parts += [f"reused from {run.reused_from}"] if run.reused_from else []
     return ", ".join(part for part in parts if part)
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"

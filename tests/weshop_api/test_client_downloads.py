@@ -46,7 +46,7 @@ def test_an_address_that_is_gone_is_told_apart(shops: Shops, status: int) -> Non
         shops.emulator.order("download", Fault.refuse(status, envelope="none"))
         error = await error_of(client.download(url), ExpiredAddressError)
 
-        assert str(error) == f"The file server no longer hands out the picture (HTTP {status})."
+        assert str(error) == f"The file server no longer serves the picture (HTTP {status})."
         assert shops.count("download") == 1
 
     using(shops, use)
