@@ -37,8 +37,8 @@ class _Impossible(Exception):  # noqa: N818 - not an error: the ordered fault do
     """The fault cannot happen to this request."""
 
 
-class Counter:
-    """What both applications share: the service, the faults, the log, the worker threads."""
+class Applications:
+    """Makes the two applications over what they share: the service, the faults, the log, the worker threads."""
 
     def __init__(  # noqa: PLR0913 - the parts are made by the emulator and only gathered here
         self,

@@ -174,7 +174,7 @@ async def _check_in_background(key: ApiKey, service: Service) -> None:
 
 
 async def admit(request: web.Request, environ: Mapping[str, str]) -> Mapping[str, object] | web.Response:
-    """What a request says, none for one that only reads; or the answer that refuses it."""
+    """The JSON fields of a request, empty for one that only reads; or the answer that refuses it."""
     complaint = complaint_about(_caller(request), environ.get(ALLOW_REMOTE_VARIABLE, ""))
     if complaint:
         return _answer(403, Outcome(ok=False, message=complaint))
