@@ -37,8 +37,8 @@ class _Impossible(Exception):  # noqa: N818 - not an error: the ordered fault do
     """The fault cannot happen to this request."""
 
 
-class Counter:
-    """What both applications share: the service, the faults, the log, the worker threads."""
+class Applications:
+    """Makes the two applications over what they share: the service, the faults, the log, the worker threads."""
 
     def __init__(  # noqa: PLR0913 - the parts are made by the emulator and only gathered here
         self,
@@ -51,7 +51,6 @@ class Counter:
         limits: UploadLimits,
         stopping: asyncio.Event,
     ) -> None:
-        """Gather the parts."""
         self.service, self.faults, self.log, self.gallery = service, faults, log, gallery
         self._workers, self._limits, self._stopping = workers, limits, stopping
 
@@ -173,8 +172,7 @@ class Counter:
         return Reply(_HTTP_OK, as_html().encode(), "text/html")
 
     async def _nothing(self, request: web.Request, _body: bytes, _fault: Fault | None) -> Reply:
-        message = f"{request.method} {request.path} is not emulated"
-        raise RefusedError(Refusal(404, NOT_FOUND, message))
+        raise RefusedError(Refusal(404, NOT_FOUND, f"{request.method} {request.path} is not emulated"))
 
     async def _too_large(self, _request: web.Request, _body: bytes, _fault: Fault | None) -> Reply:
         raise refuse_parameter("the body of the request is too large", 413)

@@ -61,7 +61,6 @@ class FaultQueue:
     """All ordered faults. Every method may be called from any thread."""
 
     def __init__(self) -> None:
-        """Start with no orders."""
         self._lock = threading.Lock()
         self._orders: list[OrderedFault] = []
         self._numbers = itertools.count()

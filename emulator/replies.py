@@ -71,7 +71,6 @@ class RefusedError(Exception):
     """Raised where a check fails; carries the refusal that becomes the answer."""
 
     def __init__(self, refusal: Refusal) -> None:
-        """Keep the refusal."""
         super().__init__(refusal.message)
         self.refusal = refusal
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from aiohttp import web
 
-from .apps import Counter
+from .apps import Applications
 from .fault_queue import ANYWHERE, FaultQueue, OrderedFault, Where
 from .faults import Fault
 from .gallery import Gallery
@@ -106,14 +106,12 @@ class Emulator:
         self._thread = None
 
     def __enter__(self) -> Emulator:  # noqa: PYI034 - Self came with Python 3.11
-        """Start."""
         self.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop."""
         self.stop()
 
     # Addresses -------------------------------------------------------------------------------------------------
@@ -196,7 +194,7 @@ class Emulator:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         with ThreadPoolExecutor(_WORKERS, "weshop-emulator-worker") as workers:
             gallery = Gallery(workers, small=self._small)
-            counter = Counter(
+            applications = Applications(
                 service=self._service,
                 faults=self._faults,
                 log=self._log,
@@ -205,7 +203,7 @@ class Emulator:
                 limits=self._limits,
                 stopping=self._stopping,
             )
-            runners = [_runner(counter.files()), _runner(counter.api())]
+            runners = [_runner(applications.files()), _runner(applications.api())]
             try:
                 self._service.files_url = await _listen(runners[0], self._ports[1])
                 self._origin = await _listen(runners[1], self._ports[0])

@@ -88,7 +88,6 @@ class Service:
     """Uploads, runs and points."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
-        """Start empty."""
         self._settings, self._clock = settings, clock
         self._lock = threading.RLock()
         self._uploads: dict[str, UploadRecord] = {}

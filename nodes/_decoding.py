@@ -42,6 +42,8 @@ _BROKEN = (
     Image.DecompressionBombError,
 )
 
+_AGAIN = "Load the run again by its execution id; that costs no points."
+
 _GREY_MODES = ("1", "L", "LA", "I;16", "I")
 _ALPHA_MODES = ("LA", "PA", "RGBA", "La", "RGBa")
 _SIXTEEN_BIT_MODES = ("I;16", "I")  # Pillow before 10.3 reads grey of 16 bits as "I".
@@ -52,6 +54,9 @@ _PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 # The whole range of colours in steps; a profile that moves none of them further than this is sRGB under some name.
 _PROBE_STEPS = 17
 _SAME_COLOUR_LEVELS = 2
+
+# EXIF's numbers for pictures that lie on their side.
+_SIDEWAYS = (5, 6, 7, 8)
 
 
 class StoppedError(WeShopError):
@@ -81,14 +86,11 @@ def reading(name: str, missing: tuple[int, ...] = ()) -> Iterator[None]:
     try:
         yield
     except UnidentifiedImageError as error:
-        msg = f"{name} could not be read: the file is no JPEG, PNG, WebP, GIF or BMP picture. {_AGAIN}"
-        raise DownloadError(msg, missing=missing) from error
+        raise DownloadError(
+            f"{name} could not be read: the file is no JPEG, PNG, WebP, GIF or BMP picture. {_AGAIN}", missing=missing
+        ) from error
     except _BROKEN as error:
-        msg = f"{name} could not be read: {error}. {_AGAIN}"
-        raise DownloadError(msg, missing=missing) from error
-
-
-_AGAIN = "Load the run again by its execution id; that costs no points."
+        raise DownloadError(f"{name} could not be read: {error}. {_AGAIN}", missing=missing) from error
 
 
 class _Source(io.BytesIO):
@@ -106,8 +108,7 @@ class _Source(io.BytesIO):
         raise_if_stopped(self._stop)
         block = super().read(size)
         if not block and size != 0:
-            msg = "the file ends too early"
-            raise OSError(msg)
+            raise OSError("the file ends too early")
         return block
 
 
@@ -116,8 +117,7 @@ def open_picture(data: bytes, stop: threading.Event | None = None) -> Image.Imag
     image = Image.open(_Source(data, stop), formats=_FORMATS)
     width, height = image.size
     if width * height > MAX_RESULT_PIXELS:
-        msg = f"it has {width} x {height} pixels, more than {MAX_RESULT_PIXELS / 1e6:g} megapixels"
-        raise ValueError(msg)
+        raise ValueError(f"it has {width} x {height} pixels, more than {MAX_RESULT_PIXELS / 1e6:g} megapixels")
     return image
 
 
@@ -280,9 +280,6 @@ def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
     before = np.asarray(probe.convert("RGB")).astype(np.int16)
     after = np.asarray(transform.apply(probe)).astype(np.int16)
     return bool(np.abs(before - after).max() <= _SAME_COLOUR_LEVELS)
-
-
-_SIDEWAYS = (5, 6, 7, 8)
 
 
 def _orientation(image: Image.Image) -> int:

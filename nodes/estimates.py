@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
-from server import PromptServer
 
 from ..weshop_api import SeedreamRequest, WeShopError
 from ..weshop_api.background import within
@@ -34,11 +33,10 @@ Ask = Callable[[SeedreamRequest], Awaitable[float | None]]
 
 
 def register() -> None:
-    """Offer the route, once, where there is a server; to be called before it starts."""
-    server = getattr(PromptServer, "instance", None)
-    if server is None or any(getattr(route, "path", "") == ROUTE for route in server.routes):
-        return
-    Estimates(os.environ, _ask_in_background).add_routes(server.routes)
+    """Offer the route. To be called before the server starts."""
+    routes = settings.routes_without(ROUTE)
+    if routes is not None:
+        Estimates(os.environ, _ask_in_background).add_routes(routes)
 
 
 @dataclass(frozen=True)

@@ -59,11 +59,19 @@ class Outcome:
 
 
 def register() -> None:
-    """Offer the routes, once, where there is a server; to be called before it starts."""
+    """Offer the routes. To be called before the server starts."""
+    routes = routes_without(KEY_ROUTE)
+    if routes is not None:
+        KeySettings(os.environ, Path.home(), _check_in_background).add_routes(routes)
+
+
+def routes_without(path: str) -> web.RouteTableDef | None:
+    """The host's routes, to add ``path`` to; None where there is no server, or where it has that path already."""
     server = getattr(PromptServer, "instance", None)
-    if server is None or any(getattr(route, "path", "") == KEY_ROUTE for route in server.routes):
-        return
-    KeySettings(os.environ, Path.home(), _check_in_background).add_routes(server.routes)
+    if server is None or any(getattr(route, "path", "") == path for route in server.routes):
+        return None
+    routes: web.RouteTableDef = server.routes
+    return routes
 
 
 class KeySettings:
@@ -166,7 +174,7 @@ async def _check_in_background(key: ApiKey, service: Service) -> None:
 
 
 async def admit(request: web.Request, environ: Mapping[str, str]) -> Mapping[str, object] | web.Response:
-    """What a request says, none for one that only reads; or the answer that refuses it."""
+    """The JSON fields of a request, empty for one that only reads; or the answer that refuses it."""
     complaint = complaint_about(_caller(request), environ.get(ALLOW_REMOTE_VARIABLE, ""))
     if complaint:
         return _answer(403, Outcome(ok=False, message=complaint))

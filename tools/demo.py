@@ -77,8 +77,7 @@ def _run_all(client: ComfyUIClient, tools_python: Path, timeout_seconds: float) 
     """Run every example and return the files of their pictures."""
     files = example_files()
     if not files:
-        message = "There are no example workflows."
-        raise ExampleError(message)
+        raise ExampleError("There are no example workflows.")
     made: list[Path] = []
     execution_id = ""
     for file in files:
@@ -102,8 +101,7 @@ def _keep_pictures(name: str, outcome: ExampleOutcome, client: ComfyUIClient) ->
     # An example that only shows its pictures has them in ComfyUI's temporary folder.
     pictures = outcome.result.saved_pictures() or outcome.result.pictures
     if not pictures:
-        message = f"The example {name} made no picture."
-        raise ExampleError(message)
+        raise ExampleError(f"The example {name} made no picture.")
     DEMO_OUTPUT.mkdir(exist_ok=True)
     slug = name.lower().replace(" ", "-")
     for old in DEMO_OUTPUT.glob(f"{slug}-[0-9]*.*"):
@@ -123,8 +121,7 @@ def _leave_open(host: ComfyUIProcess) -> None:
     webbrowser.open(host.url)
     while host.is_running:
         time.sleep(1)
-    message = f"ComfyUI has ended by itself. Its log is {host.log_file}"
-    raise ExampleError(message)
+    raise ExampleError(f"ComfyUI has ended by itself. Its log is {host.log_file}")
 
 
 if __name__ == "__main__":

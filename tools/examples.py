@@ -74,8 +74,9 @@ def prepare_example(
     for node in _nodes_of_type(prompt, "WeShopLoadResult"):
         if "run" not in node["inputs"] and not node["inputs"].get("execution_id"):
             if not earlier_execution_id:
-                message = f"{file.name} brings back an earlier run, but there is none whose execution id is known."
-                raise ExampleError(message)
+                raise ExampleError(
+                    f"{file.name} brings back an earlier run, but there is none whose execution id is known."
+                )
             node["inputs"]["execution_id"] = earlier_execution_id
     return prompt
 
@@ -108,6 +109,5 @@ def _nodes_of_type(prompt: ApiPrompt, class_type: str) -> list[dict[str, Any]]:
 def _upload_input(name: str, example: Path, client: ComfyUIClient) -> None:
     picture = INPUTS / name
     if not picture.is_file():
-        message = f"{example.name} loads the picture {name}, but there is no such file in {INPUTS}."
-        raise ExampleError(message)
+        raise ExampleError(f"{example.name} loads the picture {name}, but there is no such file in {INPUTS}.")
     client.upload_image(name, picture.read_bytes())

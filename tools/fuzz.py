@@ -100,7 +100,8 @@ def main() -> int:
         done = run(target, seconds, CACHE / "fuzz")
         print(f"{target}: {done.inputs:,} inputs, {done.covered:,} places reached", flush=True)
         if not done.passed:
-            print(f"{done.text}\n{target}: FAILED. Mend it, and keep {done.finding} in tests/fuzz/findings/{target}/.")
+            keep = f", and keep {done.finding} in tests/fuzz/findings/{target}/" if done.finding else ""
+            print(f"{done.text}\n{target}: FAILED. Mend it{keep}.")
         all_passed = all_passed and done.passed
     return 0 if all_passed else 1
 

@@ -38,16 +38,15 @@ def to_api(
             timeout=CONVERSION_TIMEOUT_SECONDS,
         )
     except (OSError, subprocess.TimeoutExpired) as failure:
-        message = f"comfy-cli could not be run to turn the workflow into API form: {failure}"
-        raise ConversionError(message) from failure
+        raise ConversionError(f"comfy-cli could not be run to turn the workflow into API form: {failure}") from failure
     if converted.returncode != 0:
         last_line = (converted.stderr.strip() or "no reason given").splitlines()[-1]
-        message = f"comfy-cli could not turn the workflow into API form: {last_line}"
-        raise ConversionError(message)
+        raise ConversionError(f"comfy-cli could not turn the workflow into API form: {last_line}")
     prompt: dict[str, dict[str, Any]] = json.loads(converted.stdout)
     if not prompt:
-        message = "comfy-cli turned the workflow into an empty prompt: it has no node that would be executed."
-        raise ConversionError(message)
+        raise ConversionError(
+            "comfy-cli turned the workflow into an empty prompt: it has no node that would be executed."
+        )
     return prompt
 
 

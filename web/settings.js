@@ -45,21 +45,51 @@ function element(kind, properties, ...children) {
   return made;
 }
 
+function control(kind, properties, style) {
+  const made = element(kind, properties);
+  Object.assign(made.style, {
+    border: "1px solid var(--border-color)",
+    borderRadius: "6px",
+    background: "var(--comfy-input-bg)",
+    color: "var(--input-text)",
+    ...style,
+  });
+  return made;
+}
+
+function keyField(onEnter) {
+  const field = control(
+    "input",
+    {
+      className: "weshop-key-field",
+      type: "password",
+      autocomplete: "off",
+      spellcheck: false,
+      placeholder: "Paste a key",
+      maxLength: 600,
+    },
+    { minWidth: "14em", padding: "4px 8px" },
+  );
+  field.setAttribute("aria-label", "WeShop API key");
+  field.addEventListener("keydown", (event) => {
+    event.stopPropagation();
+    if (event.key === "Enter") {
+      onEnter();
+    }
+  });
+  return field;
+}
+
+function button(name, label, onclick) {
+  const properties = { className: `weshop-key-${name}`, type: "button", textContent: label, onclick };
+  return control("button", properties, { padding: "4px 12px", cursor: "pointer" });
+}
+
 /** Build the whole entry. The setter and the value that ComfyUI offers are left alone, so it has nothing to store. */
 function renderKey() {
   const state = element("div", { className: "weshop-key-state" });
   const message = element("div", { className: "weshop-key-message" });
   message.setAttribute("role", "status");
-  const field = element("input", {
-    className: "weshop-key-field",
-    type: "password",
-    autocomplete: "off",
-    spellcheck: false,
-    placeholder: "Paste a key",
-    maxLength: 600,
-  });
-  field.setAttribute("aria-label", "WeShop API key");
-
   const show = (answer) => {
     message.textContent = answer.message;
     message.style.color = answer.ok ? "" : "var(--error-text, #ff4444)";
@@ -67,12 +97,11 @@ function renderKey() {
       state.textContent = describe(answer.state);
     }
   };
-  const buttons = [];
   const act = async (path, fields, before) => {
-    buttons.forEach((button) => (button.disabled = true));
+    buttons.forEach((each) => (each.disabled = true));
     show({ ok: true, message: before, state: null });
     const answer = await call(path, fields);
-    buttons.forEach((button) => (button.disabled = false));
+    buttons.forEach((each) => (each.disabled = false));
     show(answer);
     return answer;
   };
@@ -82,42 +111,13 @@ function renderKey() {
       field.value = "";
     }
   };
-  const button = (name, label, onclick) => {
-    const made = element("button", { className: `weshop-key-${name}`, type: "button", textContent: label, onclick });
-    Object.assign(made.style, {
-      padding: "4px 12px",
-      border: "1px solid var(--border-color)",
-      borderRadius: "6px",
-      background: "var(--comfy-input-bg)",
-      color: "var(--input-text)",
-      cursor: "pointer",
-    });
-    buttons.push(made);
-    return made;
-  };
-
-  Object.assign(field.style, {
-    minWidth: "14em",
-    padding: "4px 8px",
-    border: "1px solid var(--border-color)",
-    borderRadius: "6px",
-    background: "var(--comfy-input-bg)",
-    color: "var(--input-text)",
-  });
-  field.addEventListener("keydown", (event) => {
-    event.stopPropagation();
-    if (event.key === "Enter") {
-      save();
-    }
-  });
-  const row = element(
-    "div",
-    {},
-    field,
+  const field = keyField(save);
+  const buttons = [
     button("save", "Save", save),
     button("test", "Test", () => act(`${ROUTE}/test`, {}, "Asking WeShop about the key ...")),
     button("remove", "Remove", () => act(`${ROUTE}/remove`, {}, "Removing the key file ...")),
-  );
+  ];
+  const row = element("div", {}, field, ...buttons);
   Object.assign(row.style, { display: "flex", flexWrap: "wrap", gap: "6px", justifyContent: "flex-end" });
   const whole = element("div", { className: "weshop-key" }, state, row, message);
   Object.assign(whole.style, { display: "grid", gap: "8px", maxWidth: "34em", textAlign: "right" });

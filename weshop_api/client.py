@@ -1,7 +1,7 @@
 """The service's calls, one method each: upload, submit, poll, estimate, download.
 
 Reads and uploads are repeated by the retry policy. ``submit`` is one attempt and never repeats itself:
-what may follow is decided by ``runs``, which has written down what is at stake.
+``submitting``, which has written down what is at stake, decides what may follow.
 """
 
 from __future__ import annotations
@@ -138,12 +138,12 @@ async def check_key(key: ApiKey, service: Service, timeouts: Timeouts = KEY_CHEC
 
 def _file_of(answer: Answer) -> bytes:
     if answer.status in _GONE_STATUSES:
-        raise ExpiredAddressError(f"The file server no longer hands out the picture (HTTP {answer.status}).")
+        raise ExpiredAddressError(f"The file server no longer serves the picture (HTTP {answer.status}).")
     if answer.status != 200:
-        raise ServerError(
+        kind = ServerError if answer.status >= 500 else ServiceError
+        raise kind(
             f"The file server answered HTTP {answer.status} instead of the picture.",
             status=answer.status,
-            retryable=answer.status >= 500 or answer.status in (408, 425, 429),
             retry_after_seconds=protocol.retry_after_seconds(answer),
         )
     return answer.body

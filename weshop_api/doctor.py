@@ -168,7 +168,7 @@ def judge_description(text: str) -> Finding:
         sentence = f"no longer names {', '.join(missing)}; look for a newer version of this pack"
         return Finding(State.PROBLEM, topic, sentence)
     unnamed = [model.name for model in MODELS if model.name not in text]
-    models = f"; it does not name {' and '.join(unnamed)}, which it need not" if unnamed else " and both models"
+    models = f"; it does not name {' and '.join(unnamed)}, which it need not" if unnamed else " and all models"
     return Finding(State.OK, topic, f"still names the calls used here: {', '.join(_CALLS)}{models}")
 
 

@@ -21,7 +21,7 @@ WeShopError                       base class; ``str(error)`` is one paragraph a 
 |   |-- RunFailedError            accepted, ended without a usable picture
 |   `-- RunTimeoutError           accepted, still going when the wait ended
 `-- DownloadError                 a result could not be fetched
-    |-- ExpiredAddressError       the file server hands the picture out no more; a fresh address may help
+    |-- ExpiredAddressError       the file server no longer serves the picture; a fresh address may help
     `-- ForbiddenAddressError     a URL that must not be fetched from this machine
 
 Classes are decisions. Whether a request may be repeated is decided from them in ``retry``, and nowhere else.
@@ -130,7 +130,7 @@ class NoAnswerError(WeShopError):
 
 
 class NotSentError(NoAnswerError):
-    """No connection came about, so the service certainly did not see the request."""
+    """No connection could be made, so the service certainly did not see the request."""
 
 
 class UnreadableReplyError(WeShopError):
@@ -172,7 +172,7 @@ class DownloadError(WeShopError):
 
 
 class ExpiredAddressError(DownloadError):
-    """The file server no longer hands out this address; the run may have a fresh one."""
+    """The file server no longer serves this address; the run may have a fresh one."""
 
 
 class ForbiddenAddressError(DownloadError):

@@ -208,9 +208,7 @@ def _target(request: httpx.Request, response: httpx.Response) -> str:
     """Where a redirect leads; empty when that cannot be told, which is refused like any other address."""
     try:
         return str(request.url.join(response.headers["Location"]))
-    except KeyError:
-        return ""
-    except (httpx.InvalidURL, ValueError):
+    except (KeyError, httpx.InvalidURL, ValueError):
         return ""
 
 

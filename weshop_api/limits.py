@@ -13,23 +13,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-__all__ = ["AdaptiveLimit"]
-
 
 class AdaptiveLimit:
-    """At most `current` holders of a slot at once; the others wait in order of arrival.
+    """At most ``current`` holders of a slot at once; the others wait in order of arrival.
 
     A refusal halves the limit, but only while the limit still allows what is in flight. A refusal at a load of four
     says that four are too many. Once the limit is two, the other refusals of that burst, and those of repeated
     attempts while the four are still there, say nothing new; they count again when the load has come down to two. So
     one burst is one cut, without guessing from a clock which refusals belong together. Acceptances are weighed alike.
 
-    Tell `refused` and `accepted` while holding the slot, and hold it while repeating a refused submission.
+    Tell ``refused`` and ``accepted`` while holding the slot, and hold it while repeating a refused submission.
     A limit that is never told of refusals stays fixed.
     """
 
     def __init__(self, limit: int) -> None:
-        """Start with `limit` slots, which is also the most it will ever allow. Raise ValueError below 1."""
+        """Start with ``limit`` slots, which is also the most it will ever allow. Raise ValueError below 1."""
         if limit < 1:
             raise ValueError(f"a limit must allow at least 1 at a time, not {limit}")
         self._most = limit
@@ -45,7 +43,7 @@ class AdaptiveLimit:
 
     @property
     def in_use(self) -> int:
-        """How many slots are held; more than `current` for a while after a cut."""
+        """How many slots are held; more than ``current`` for a while after a cut."""
         return self._in_use
 
     @property
@@ -55,9 +53,9 @@ class AdaptiveLimit:
 
     @asynccontextmanager
     async def slot(self, on_wait: Callable[[int], None] | None = None) -> AsyncIterator[None]:
-        """Hold one slot inside the `async with` block.
+        """Hold one slot inside the ``async with`` block.
 
-        `on_wait(ahead)` is called in the waiter's own task, at the start of a wait and whenever the number of waiters
+        ``on_wait(ahead)`` is called in the waiter's own task, at the start of a wait and whenever the number of waiters
         ahead changes (0 = next); changes in quick succession may be told as one. What it raises ends the wait.
         """
         await self._acquire(on_wait)

@@ -285,7 +285,7 @@ _ADVICE: Mapping[type[WeShopError], str] = {
         "for fewer or smaller pictures, then queue again."
     ),
     LimitReachedError: (
-        "WeShop takes no more runs or requests at the moment ({said}). Wait until other runs have ended, then queue "
+        "WeShop accepts no more runs or requests at the moment ({said}). Wait until other runs have ended, then queue "
         "again."
     ),
     InvalidRequestError: (

@@ -8,7 +8,6 @@ sizes for the pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from .errors import InvalidRequestError
@@ -62,18 +61,14 @@ class Model:
         return self.pixels.get(image_size, {}).get(aspect_ratio)
 
 
-def _table(**columns: dict[str, Size]) -> Mapping[str, Mapping[str, Size]]:
-    return MappingProxyType({name[1:]: MappingProxyType(column) for name, column in columns.items()})
-
-
 LITE = Model(
     label="Seedream 5.0 Lite",
     name="Seedream_50_Lite",
     max_references=14,
     web_search=True,
     follows_reference_ratio=False,
-    pixels=_table(
-        _2K={
+    pixels={
+        "2K": {
             "1:1": (2048, 2048),
             "2:3": (1664, 2496),
             "3:2": (2496, 1664),
@@ -83,7 +78,7 @@ LITE = Model(
             "9:16": (1600, 2848),
             "21:9": (3136, 1344),
         },
-        _3K={
+        "3K": {
             "1:1": (3072, 3072),
             "2:3": (2496, 3744),
             "3:2": (3744, 2496),
@@ -93,7 +88,7 @@ LITE = Model(
             "9:16": (2304, 4096),
             "21:9": (4704, 2016),
         },
-    ),
+    },
 )
 
 PRO = Model(
@@ -102,8 +97,8 @@ PRO = Model(
     max_references=10,
     web_search=False,
     follows_reference_ratio=True,
-    pixels=_table(
-        _1K={
+    pixels={
+        "1K": {
             "1:1": (1024, 1024),
             "2:3": (832, 1248),
             "3:2": (1248, 832),
@@ -113,7 +108,7 @@ PRO = Model(
             "9:16": (800, 1424),
             "21:9": (1568, 672),
         },
-        _2K={
+        "2K": {
             "1:1": (2048, 2048),
             "2:3": (1664, 2496),
             "3:2": (2496, 1664),
@@ -123,7 +118,7 @@ PRO = Model(
             "9:16": (1584, 2816),
             "21:9": (3136, 1344),
         },
-    ),
+    },
 )
 
 MODELS = (LITE, PRO)

@@ -190,7 +190,7 @@ class _Click:
 
     def _on_refused(self, error: BaseException, wait_seconds: float) -> None:
         if isinstance(error, LimitReachedError):
-            self._tell(f"WeShop takes no more runs at the moment, next attempt in {wait_seconds:.0f} s")
+            self._tell(f"WeShop accepts no more runs at the moment, next attempt in {wait_seconds:.0f} s")
         else:
             self._tell(f"no connection, next attempt in {wait_seconds:.0f} s")
 

@@ -33,7 +33,6 @@ SHOWN_REFUSAL_LENGTH = 60
 
 _OWN_HEADERS = frozenset({b"host", b"authorization", b"proxy-authorization", b"cookie"})
 
-
 _CARRIES_KEY: ContextVar[bool] = ContextVar("weshop_carries_key", default=False)
 
 
@@ -191,7 +190,7 @@ class _Journey:
         )
 
     def _not_sent(self, error: Exception) -> str:
-        return f"No connection to {self.host} came about{self.way}, so nothing was sent: {self._reason(error)}"
+        return f"No connection to {self.host} could be made{self.way}, so nothing was sent: {self._reason(error)}"
 
     def _reason(self, error: Exception) -> str:
         causes = _causes(error)

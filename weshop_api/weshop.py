@@ -82,7 +82,8 @@ class WeShop:
     """The service for people: what costs points happens once, and what was paid for can be had again.
 
     ``client`` None connects as the environment says. ``folder`` is where the ledger and the pictures that wait for
-    their delivery are kept; None is ``default_folder()``. ``next_poll_delay_seconds`` is the rhythm of polling.
+    their delivery are kept; None is ``default_folder()``. ``next_poll_delay_seconds`` decides when to poll next: it is
+    called with a run's age and with how long such runs took, all in seconds.
     Every method raises only members of the error tree in ``errors``. Use it from one event loop, and close it.
     """
 
@@ -129,11 +130,17 @@ class WeShop:
         await self.client.aclose()
 
     async def upload(self, sources: Sequence[PictureSource], report: Report = silent) -> Uploaded:
-        """Make references of pictures. One that the service has already is not sent again."""
+        """Make references of pictures, in order. One that the service has already is not sent again.
+
+        Raises what a source raises, such as UnusablePictureError, and the error of the first upload that fails.
+        """
         return await self._uploader.upload(sources, report)
 
     async def estimate(self, request: SeedreamRequest) -> Estimate | None:
-        """What the service expects ``request`` to cost, None where it offers no estimates. Costs nothing itself."""
+        """What the service expects ``request`` to cost, None where it offers no estimates. Costs nothing itself.
+
+        Raises InvalidRequestError before anything is sent when the model does not offer what is asked for.
+        """
         request.check()
         body = protocol.submit_body(request, request.references.urls, request.task_name)
         return await self.client.estimate(body)
@@ -166,6 +173,8 @@ class WeShop:
         """Bring back a run of the account by its id, from the ledger or from the service.
 
         A run that is still going is waited for. A failed run is brought back too when it has usable pictures.
+        Raises InvalidRequestError for what cannot be an id, NotFoundError when the service does not know it,
+        RunTimeoutError when it is still going after ``timeout_seconds``, RunFailedError when it has no usable picture.
         """
         execution_id = protocol.check_execution_id(execution_id)
         record = await self._background.call(self.ledger.find_run, execution_id, self._scope)
@@ -181,7 +190,10 @@ class WeShop:
         await self._deliverer.load(run, deliver, report)
 
     async def fetch_early(self, execution_id: str, result: Result) -> bytes:
-        """The file of one picture of a run that is still going. ``load`` does not fetch it again."""
+        """The file of one picture of a run that is still going. ``load`` does not fetch it again.
+
+        Raises DownloadError when it could not be fetched.
+        """
         return await self._deliverer.fetch_early(execution_id, result)
 
     def _plan(self, request: SeedreamRequest, seed: int) -> RunPlan:
@@ -258,8 +270,8 @@ def _failure(execution: Execution) -> RunFailedError:
     ended = f"Run {execution.execution_id} ended with the status {execution.status_text} "
     if execution.usable:
         return RunFailedError(
-            f"{ended}after {len(execution.usable)} pictures. WeShop Load Result brings those back by the execution id. "
-            "Queueing the same request again makes a new run.",
+            f"{ended}after {_pictures(len(execution.usable))}. WeShop Load Result loads what there is by the execution "
+            "id. Queueing the same request again makes a new run.",
             execution_id=execution.execution_id,
         )
     return RunFailedError(
@@ -272,8 +284,12 @@ def _failure(execution: Execution) -> RunFailedError:
 def _summary(record: RunRecord, run: Run) -> str:
     """One line about a run for the log: id, model, size, seconds, points."""
     parts = [f"run {run.execution_id}", record.model, record.image_size]
-    parts += ["1 picture" if len(run.usable) == 1 else f"{len(run.usable)} pictures"]
+    parts += [_pictures(len(run.usable))]
     parts += [f"{run.seconds:.1f} s"] if run.seconds is not None else []
     parts += [f"{run.charge.charged_points:g} points"] if run.charge.charged_points is not None else []
     parts += [f"reused from {run.reused_from}"] if run.reused_from else []
     return ", ".join(part for part in parts if part)
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"

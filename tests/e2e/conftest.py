@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +12,10 @@ from playwright.sync_api import Browser
 from emulator import Emulator
 from tools.comfyui import ComfyUIProcess, Hosts, treat_termination_as_interrupt
 from tools.environment import Environment
-from tools.examples import EXAMPLES, ExampleOutcome, run_example
 
 from .browser import FRONTENDS, Frontend, frontend_named, open_browser
 from .citizen import PACKS, Citizen, Page
 
-EXAMPLE_TIMEOUT_SECONDS = 120.0
 SHOWN_LOG_CHARACTERS = 6000
 
 _shared_hosts = pytest.StashKey[list[ComfyUIProcess]]()
@@ -126,19 +124,3 @@ def browser() -> Iterator[Browser]:
 def frontend(request: pytest.FixtureRequest) -> Frontend:
     """Each version of the page: a test that takes this runs once with each."""
     return frontend_named(request.param)
-
-
-@pytest.fixture
-def run_example_named(environment: Environment) -> Callable[..., ExampleOutcome]:
-    """Run `example_workflows/<name>.json` in a host and return what it made."""
-
-    def run(name: str, host: ComfyUIProcess, *, earlier_execution_id: str = "") -> ExampleOutcome:
-        return run_example(
-            EXAMPLES / f"{name}.json",
-            host.client,
-            environment.tools_python,
-            timeout_seconds=EXAMPLE_TIMEOUT_SECONDS,
-            earlier_execution_id=earlier_execution_id,
-        )
-
-    return run

@@ -17,7 +17,7 @@ from tools.examples import EXAMPLES
 from weshop_api import seedream
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "decisions.md")
+DOCUMENTS = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)

@@ -6,18 +6,21 @@ import asyncio
 import gc
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import pytest
 from PIL import Image
 
 from emulator import Emulator
+from weshop_api import protocol
 from weshop_api.client import WeShopClient
 from weshop_api.credentials import PLACEHOLDER_KEY, ApiKey, Service
 from weshop_api.errors import WeShopError
 from weshop_api.http import ApiSession, DownloadSession, Timeouts
+from weshop_api.ledger import Ledger, RunRecord, RunState
 from weshop_api.models import Picture, Reference, References
 from weshop_api.progress import Progress
 from weshop_api.retry import RetryPolicy
@@ -191,3 +194,44 @@ async def loaded(shop: WeShop, run_: Run) -> Desk:
     desk = Desk()
     await shop.load(run_, desk)
     return desk
+
+
+def rows(shops: Shops) -> list[RunRecord]:
+    """Return what the ledger has, the newest first."""
+    with closing(Ledger(shops.folder / "ledger.sqlite3", warn=pytest.fail)) as ledger:
+        return list(ledger.recent_runs())
+
+
+def states(shops: Shops) -> list[RunState]:
+    """Return the states of the runs in the ledger, the newest first."""
+    return [row.state for row in rows(shops)]
+
+
+def submits(emulator: Emulator) -> list[tuple[str | None, bytes]]:
+    """Return key and body of each submit that was read."""
+    sent = [it for it in emulator.requests if it.operation == "submit" and it.body]
+    return [(it.header("Idempotency-Key"), it.body) for it in sent]
+
+
+def body(prompt: str = "a harbour at dawn", batch_count: int = 1) -> bytes:
+    return protocol.submit_body(pro(prompt, batch_count), (), "")
+
+
+def using(shops: Shops, use: Callable[[WeShopClient], Awaitable[None]]) -> None:
+    """Use a client, and see that it leaves nothing behind: no complaint, no ordered fault."""
+
+    async def test() -> None:
+        client = shops.client()
+        try:
+            await use(client)
+        finally:
+            await client.aclose()
+
+    run(test)
+    assert shops.emulator.unused_faults == ()
+
+
+async def finished(client: WeShopClient, batch_count: int = 1) -> list[str]:
+    """Make a run and return the addresses of its pictures."""
+    submission = await client.submit(body(batch_count=batch_count), str(uuid4()))
+    return [result.url for result in (await client.poll(submission.execution_id)).usable]

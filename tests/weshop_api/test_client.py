@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 import pytest
 
 from emulator import Emulator, Fault
-from weshop_api import protocol
 from weshop_api.client import WeShopClient
 from weshop_api.errors import (
     AuthenticationError,
-    DownloadError,
-    ExpiredAddressError,
-    ForbiddenAddressError,
     InsufficientPointsError,
     InvalidRequestError,
     LimitReachedError,
@@ -31,38 +26,13 @@ from weshop_api.errors import (
 )
 from weshop_api.models import Picture, RunStatus
 
-from .shops import Shops, error_of, png, pro, run
+from .shops import Shops, body, error_of, finished, png, run, using
 
 UNKNOWN_ID = "0" * 24
-Use = Callable[[WeShopClient], Awaitable[None]]
-
-
-def body(prompt: str = "a harbour at dawn", batch_count: int = 1) -> bytes:
-    return protocol.submit_body(pro(prompt, batch_count), (), "")
 
 
 def picture(data: bytes | None = None) -> Picture:
     return Picture(png() if data is None else data, "image/png", 60, 40)
-
-
-def using(shops: Shops, use: Use) -> None:
-    """Use a client, and see that it leaves nothing behind: no complaint, no ordered fault."""
-
-    async def test() -> None:
-        client = shops.client()
-        try:
-            await use(client)
-        finally:
-            await client.aclose()
-
-    run(test)
-    assert shops.emulator.unused_faults == ()
-
-
-async def finished(client: WeShopClient, batch_count: int = 1) -> list[str]:
-    """Make a run and return the addresses of its pictures."""
-    submission = await client.submit(body(batch_count=batch_count), str(uuid4()))
-    return [result.url for result in (await client.poll(submission.execution_id)).usable]
 
 
 # Over the wire -----------------------------------------------------------------------------------------------------
@@ -267,30 +237,6 @@ def test_a_read_and_an_upload_survive_what_passes(shops: Shops, fault: Fault) ->
 
 
 @pytest.mark.parametrize(
-    "fault",
-    [
-        Fault.reset("before"),
-        Fault.reset("during"),
-        Fault.truncate(),
-        Fault.stall(),
-        Fault.refuse(429, envelope="none", retry_after_seconds=0.05),
-        Fault.refuse(500),
-        Fault.refuse(502, envelope="none"),
-    ],
-    ids=lambda fault: repr(fault)[:60],
-)
-def test_a_download_survives_what_passes(shops: Shops, fault: Fault) -> None:
-    async def use(client: WeShopClient) -> None:
-        (url,) = await finished(client)
-        shops.emulator.order("download", fault)
-
-        assert (await client.download(url)).startswith(b"\xff\xd8")
-        assert shops.count("download") == 2
-
-    using(shops, use)
-
-
-@pytest.mark.parametrize(
     ("fault", "kind"),
     [
         (Fault.refuse(401, "40001"), AuthenticationError),
@@ -358,87 +304,6 @@ def test_an_unknown_run_is_not_found(shops: Shops) -> None:
         error = await error_of(client.read(UNKNOWN_ID), NotFoundError)
 
         assert error.status == 404
-
-    using(shops, use)
-
-
-# Downloads ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("status", [401, 403, 404, 410])
-def test_an_address_that_is_gone_is_told_apart(shops: Shops, status: int) -> None:
-    async def use(client: WeShopClient) -> None:
-        (url,) = await finished(client)
-        shops.emulator.order("download", Fault.refuse(status, envelope="none"))
-        error = await error_of(client.download(url), ExpiredAddressError)
-
-        assert str(error) == f"The file server no longer hands out the picture (HTTP {status})."
-        assert shops.count("download") == 1
-
-    using(shops, use)
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [Fault.reset(), Fault.refuse(500), Fault.truncate()],
-    ids=lambda fault: repr(fault)[:60],
-)
-def test_a_download_that_keeps_failing_is_a_download_error(shops: Shops, fault: Fault) -> None:
-    async def use(client: WeShopClient) -> None:
-        (url,) = await finished(client)
-        shops.emulator.order("download", fault, times=5)
-        await error_of(client.download(url), DownloadError)
-
-        assert shops.count("download") == 5
-
-    using(shops, use)
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [Fault.refuse(400, envelope="none"), Fault.answer(b"", status=204), Fault.answer(b"x" * 100, status=206)],
-    ids=lambda fault: repr(fault)[:60],
-)
-def test_an_answer_that_is_no_picture_is_a_download_error(shops: Shops, fault: Fault) -> None:
-    async def use(client: WeShopClient) -> None:
-        (url,) = await finished(client)
-        shops.emulator.order("download", fault)
-        error = await error_of(client.download(url), DownloadError)
-
-        assert "instead of the picture" in str(error)
-        assert shops.count("download") == 1
-
-    using(shops, use)
-
-
-def test_a_redirect_of_a_download_is_followed(shops: Shops) -> None:
-    async def use(client: WeShopClient) -> None:
-        (url,) = await finished(client)
-        shops.emulator.order("download", Fault.redirect(url))
-
-        assert (await client.download(url)).startswith(b"\xff\xd8")
-
-    using(shops, use)
-
-
-@pytest.mark.parametrize(
-    "url", ["http://10.0.0.1/a.png", "https://192.168.1.1/a.png", "ftp://host.example/a", "https://a b/"]
-)
-def test_an_address_that_must_not_be_fetched_is_not(shops: Shops, url: str) -> None:
-    async def use(client: WeShopClient) -> None:
-        await error_of(client.download(url), ForbiddenAddressError)
-
-    using(shops, use)
-
-
-def test_a_download_tells_how_much_has_arrived(shops: Shops) -> None:
-    told: list[tuple[int, int | None]] = []
-
-    async def use(client: WeShopClient) -> None:
-        (url,) = await finished(client)
-        data = await client.download(url, on_bytes=lambda done, total: told.append((done, total)))
-
-        assert told[-1] == (len(data), len(data))
 
     using(shops, use)
 

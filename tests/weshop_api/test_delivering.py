@@ -156,7 +156,7 @@ def test_a_picture_that_is_forbidden_for_ever_is_named(shops: Shops) -> None:
             error = await error_of(shop.load(await four(shop), Desk()), DownloadError)
 
         assert error.missing == (1,)
-        assert "no longer hands out the picture (HTTP 403)" in str(error)
+        assert "no longer serves the picture (HTTP 403)" in str(error)
         assert str(error).endswith("WeShop may have deleted them: a new seed makes a new run.")
         assert downloads(shops)["1"] == 2
         assert shops.emulator.unused_faults == ()

@@ -1,58 +1,16 @@
-"""The limit on what is in flight: order, places, cancellation at the worst moments, refusals and recovery."""
+"""The limit on what is in flight: order, places, and cancellation at the worst moments."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from weshop_api.limits import AdaptiveLimit
 
-
-class Holder:
-    """A task that asks for a slot, notes what it is told, and keeps the slot until told to leave."""
-
-    def __init__(self, limit: AdaptiveLimit) -> None:
-        self.places: list[int] = []
-        self.holds = False
-        self.leave = asyncio.Event()
-        self.task = asyncio.ensure_future(self._hold(limit))
-
-    async def _hold(self, limit: AdaptiveLimit) -> None:
-        async with limit.slot(on_wait=self.places.append):
-            self.holds = True
-            try:
-                await self.leave.wait()
-            finally:
-                self.holds = False
-
-
-async def settle() -> None:
-    """Let everything that is ready run to where it waits next."""
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
-async def start(limit: AdaptiveLimit, count: int) -> list[Holder]:
-    holders = [Holder(limit) for _ in range(count)]
-    await settle()
-    return holders
-
-
-async def end(holders: list[Holder]) -> None:
-    for holder in holders:
-        holder.task.cancel()
-    await asyncio.gather(*(holder.task for holder in holders), return_exceptions=True)
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def within_ten_seconds() -> None:
-        await asyncio.wait_for(test(), 10)
-
-    asyncio.run(within_ten_seconds())
+from .holders import Holder, end, run, settle, start
 
 
 def test_no_more_than_the_limit_hold_a_slot() -> None:
@@ -234,151 +192,6 @@ def test_all_waiters_cancelled_at_once_leave_nothing_behind() -> None:
         await end(holders)
 
         assert (limit.in_use, limit.waiting) == (0, 0)
-
-    run(test)
-
-
-def test_a_refusal_halves_the_limit() -> None:
-    limit = AdaptiveLimit(9)
-    limit.refused()
-
-    assert limit.current == 4
-
-
-def test_the_limit_never_falls_below_one() -> None:
-    limit = AdaptiveLimit(3)
-    for _ in range(5):
-        limit.refused()
-
-    assert limit.current == 1
-
-
-def test_a_burst_of_refusals_halves_the_limit_once() -> None:
-    async def test() -> None:
-        limit = AdaptiveLimit(8)
-        holders = await start(limit, 8)
-        for _ in holders:
-            limit.refused()
-
-        assert limit.current == 4
-        await end(holders)
-
-    run(test)
-
-
-def test_a_refusal_counts_again_once_the_load_has_come_down() -> None:
-    async def test() -> None:
-        limit = AdaptiveLimit(8)
-        holders = await start(limit, 8)
-        limit.refused()
-        await end(holders[:4])
-        limit.refused()
-
-        assert limit.current == 2
-        await end(holders)
-
-    run(test)
-
-
-def test_a_small_burst_brings_the_limit_below_its_own_load() -> None:
-    """Three in flight were refused, so a limit of four would change nothing."""
-
-    async def test() -> None:
-        limit = AdaptiveLimit(8)
-        holders = await start(limit, 3)
-        for _ in holders:
-            limit.refused()
-
-        assert limit.current == 2
-        await end(holders)
-
-    run(test)
-
-
-def test_after_a_cut_slots_are_not_given_until_the_load_is_below_the_limit() -> None:
-    async def test() -> None:
-        limit = AdaptiveLimit(4)
-        holders = await start(limit, 6)
-        limit.refused()
-        holding = []
-        for holder in holders[:4]:
-            holder.leave.set()
-            await settle()
-            holding.append(limit.in_use)
-
-        assert holding == [3, 2, 2, 2]
-        await end(holders)
-
-    run(test)
-
-
-def test_the_limit_recovers_by_one_after_as_many_acceptances_as_it_allows() -> None:
-    limit = AdaptiveLimit(8)
-    limit.refused()
-    seen = []
-    for _ in range(4 + 5):
-        limit.accepted()
-        seen.append(limit.current)
-
-    assert seen == [4, 4, 4, 5, 5, 5, 5, 5, 6]
-
-
-def test_the_limit_never_recovers_beyond_where_it_started() -> None:
-    limit = AdaptiveLimit(4)
-    limit.refused()
-    for _ in range(100):
-        limit.accepted()
-
-    assert limit.current == 4
-
-
-def test_a_refusal_forgets_the_acceptances_before_it() -> None:
-    limit = AdaptiveLimit(4)
-    limit.refused()
-    limit.accepted()
-    limit.refused()
-    limit.accepted()
-    limit.refused()
-
-    assert limit.current == 1
-
-
-def test_acceptances_counted_before_a_cut_do_not_speed_up_the_recovery() -> None:
-    limit = AdaptiveLimit(16)
-    limit.refused()
-    for _ in range(7):
-        limit.accepted()
-    limit.refused()
-    for _ in range(3):
-        limit.accepted()
-
-    assert limit.current == 4
-
-
-def test_an_acceptance_from_before_the_load_came_down_is_no_recovery() -> None:
-    async def test() -> None:
-        limit = AdaptiveLimit(4)
-        holders = await start(limit, 4)
-        limit.refused()
-        for _ in range(10):
-            limit.accepted()
-
-        assert limit.current == 2
-        await end(holders)
-
-    run(test)
-
-
-def test_a_recovered_slot_goes_to_the_next_waiter_at_once() -> None:
-    async def test() -> None:
-        limit = AdaptiveLimit(2)
-        limit.refused()
-        holders = await start(limit, 2)
-        limit.accepted()
-        await settle()
-
-        assert [holder.holds for holder in holders] == [True, True]
-        await end(holders)
 
     run(test)
 

@@ -25,7 +25,7 @@ SIX = Model(
     max_references=20,
     web_search=True,
     follows_reference_ratio=False,
-    pixels=_table(_4K={"1:1": (4096, 4096), "5:4": (4560, 3648)}),
+    pixels={"4K": {"1:1": (4096, 4096), "5:4": (4560, 3648)}},
 )
 
 MODELS = (LITE, PRO, SIX)

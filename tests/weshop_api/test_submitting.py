@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from contextlib import closing
 
 import pytest
 
@@ -19,25 +17,10 @@ from weshop_api.errors import (
     ServerError,
     WeShopError,
 )
-from weshop_api.ledger import Ledger, RunRecord, RunState
-from weshop_api.progress import Phase
+from weshop_api.ledger import RunState
 from weshop_api.retry import RetryPolicy
-from weshop_api.weshop import Limits
 
-from .shops import CountedSource, Shops, Told, error_of, pro, references, run, until
-
-
-def rows(shops: Shops) -> list[RunRecord]:
-    """Return what the ledger has, the newest first."""
-    with closing(Ledger(shops.folder / "ledger.sqlite3", warn=pytest.fail)) as ledger:
-        return list(ledger.recent_runs())
-
-
-def submits(emulator: Emulator) -> list[tuple[str | None, bytes]]:
-    """Return key and body of each submit that was read."""
-    sent = [it for it in emulator.requests if it.operation == "submit" and it.body]
-    return [(it.header("Idempotency-Key"), it.body) for it in sent]
-
+from .shops import CountedSource, Shops, Told, error_of, pro, references, rows, run, states, submits, until
 
 # Outcome unknown, then the identical request -----------------------------------------------------------------------
 
@@ -72,7 +55,7 @@ def test_after_an_unknown_outcome_the_next_call_repeats_the_identical_request(sh
         shops.emulator.order("submit", UNCLEAR[case])
         async with shops.open() as shop:
             error = await error_of(shop.generate(pro(batch_count=2)), OutcomeUnknownError)
-            assert [row.state for row in rows(shops)] == [RunState.UNKNOWN]
+            assert states(shops) == [RunState.UNKNOWN]
             made = await shop.generate(pro(batch_count=2))
 
         (record,) = shops.emulator.runs
@@ -81,7 +64,7 @@ def test_after_an_unknown_outcome_the_next_call_repeats_the_identical_request(sh
         assert shops.count("submit") == 2
         assert record.submits == (2 if case in ACCEPTED else 1)
         assert "Queue again with the same seed" in str(error)
-        assert [row.state for row in rows(shops)] == [RunState.SUCCESS]
+        assert states(shops) == [RunState.SUCCESS]
         assert shops.emulator.unused_faults == ()
 
     run(test)
@@ -131,7 +114,7 @@ def test_a_refused_repetition_leaves_the_outcome_unknown_and_says_so(shops: Shop
         async with shops.open() as shop:
             await error_of(shop.generate(pro()), OutcomeUnknownError)
             refusal = await error_of(shop.generate(pro()), InsufficientPointsError)
-            assert [row.state for row in rows(shops)] == [RunState.UNKNOWN]
+            assert states(shops) == [RunState.UNKNOWN]
             made = await shop.generate(pro())
 
         assert "may have been accepted and charged all the same" in str(refusal)
@@ -197,7 +180,7 @@ def test_a_refused_submit_is_not_repeated_and_the_next_call_is_a_new_run(shops: 
         (first_key, _), (second_key, _) = submits(shops.emulator)
         assert first_key != second_key
         assert len(shops.emulator.runs) == 1
-        assert [row.state for row in rows(shops)] == [RunState.SUCCESS, RunState.REFUSED]
+        assert states(shops) == [RunState.SUCCESS, RunState.REFUSED]
         assert "earlier submission" not in str(error)
         assert shops.emulator.unused_faults == ()
 
@@ -231,7 +214,7 @@ def test_a_service_that_cannot_be_reached_is_given_up_and_the_next_call_is_a_new
             error = await error_of(shop.generate(pro()), NotSentError)
 
         assert "nothing was sent" in str(error)
-        assert [row.state for row in rows(shops)] == [RunState.REFUSED]
+        assert states(shops) == [RunState.REFUSED]
 
     run(test)
 
@@ -275,164 +258,6 @@ def test_the_body_that_arrives_is_the_documented_one(shops: Shops) -> None:
     run(test)
 
 
-# Nobody waits any more ---------------------------------------------------------------------------------------------
-
-
-def test_a_cancellation_while_waiting_for_a_slot_submits_nothing(shops: Shops) -> None:
-    async def test() -> None:
-        told = Told()
-        async with shops.open(limits=Limits(runs=1)) as shop:
-            shops.emulator.order("submit", Fault.late(0.2))
-            first = asyncio.ensure_future(shop.generate(pro(), 1))
-            second = asyncio.ensure_future(shop.generate(pro(), 2, report=told))
-            await until(lambda: bool(told.progress))
-            second.cancel()
-            await asyncio.wait({first, second})
-
-        assert second.cancelled()
-        assert [it.phase for it in told.progress] == [Phase.WAITING_FOR_SLOT]
-        assert (len(shops.emulator.runs), len(rows(shops))) == (1, 1)
-
-    run(test)
-
-
-def test_a_cancellation_during_a_submit_completes_it_in_the_background(shops: Shops) -> None:
-    async def test() -> None:
-        shops.emulator.order("submit", Fault.late(0.3))
-        async with shops.open() as shop:
-            click = asyncio.ensure_future(shop.generate(pro()))
-            await until(lambda: len(shops.emulator.runs) == 1)
-            click.cancel()
-            await asyncio.wait({click})
-            assert [row.state for row in rows(shops)] == [RunState.SUBMITTING]
-
-            made = await shop.generate(pro())
-
-        assert click.cancelled()
-        assert made.execution_id == shops.emulator.runs[0].execution_id
-        assert made.reused_from
-        assert (shops.count("submit"), len(shops.emulator.runs)) == (1, 1)
-        assert shops.emulator.unused_faults == ()
-
-    run(test)
-
-
-def test_a_cancelled_submit_whose_answer_never_comes_is_repeated_identically(shops: Shops) -> None:
-    async def test() -> None:
-        shops.emulator.order("submit", Fault.stall(accepted=True))
-        async with shops.open() as shop:
-            click = asyncio.ensure_future(shop.generate(pro()))
-            await until(lambda: len(shops.emulator.runs) == 1)
-            click.cancel()
-            made = await shop.generate(pro())
-
-        (record,) = shops.emulator.runs
-        assert (made.execution_id, record.submits) == (record.execution_id, 2)
-
-    run(test)
-
-
-def test_a_cancellation_between_two_attempts_gives_the_submission_back(shops: Shops) -> None:
-    async def test() -> None:
-        told = Told()
-        shops.emulator.order("submit", Fault.refuse(429, "40005", retry_after_seconds=30))
-        slow = RetryPolicy(first_wait_seconds=30)
-        async with shops.open(policy=slow) as shop:
-            click = asyncio.ensure_future(shop.generate(pro(), report=told))
-            await until(lambda: any("next attempt in 30 s" in sentence for sentence in told.sentences))
-            count = len(told.progress)
-            click.cancel()
-            made = await shop.generate(pro())
-
-        assert len(told.progress) == count
-        assert made.reused_from == ""
-        assert [row.state for row in rows(shops)] == [RunState.SUCCESS, RunState.REFUSED]
-        assert len(shops.emulator.runs) == 1
-        assert shops.emulator.unused_faults == ()
-
-    run(test)
-
-
-def test_of_two_equal_clicks_the_second_submits_when_the_first_is_given_up(shops: Shops) -> None:
-    async def test() -> None:
-        told = Told()
-        shops.emulator.order("submit", Fault.refuse(429, "40005", retry_after_seconds=30))
-        async with shops.open(policy=RetryPolicy(first_wait_seconds=30)) as shop:
-            first = asyncio.ensure_future(shop.generate(pro()))
-            await until(lambda: shops.count("submit") == 1)
-            second = asyncio.ensure_future(shop.generate(pro(), report=told))
-            await until(lambda: any("another node is submitting" in sentence for sentence in told.sentences))
-            first.cancel()
-            made = await second
-
-        assert made.execution_id == shops.emulator.runs[0].execution_id
-        assert len(shops.emulator.runs) == 1
-
-    run(test)
-
-
-def test_a_click_that_has_lost_its_lease_sends_nothing_while_another_process_is_at_it(shops: Shops) -> None:
-    async def test() -> None:
-        shops.emulator.order("submit", Fault.refuse(429, "40005", retry_after_seconds=0.3))
-        async with shops.open() as shop:
-            click = asyncio.ensure_future(shop.generate(pro()))
-            await until(lambda: shops.count("submit") == 1)
-            # As after a sleep of this machine: to the other process the lease has long run out.
-            with closing(_ledger(shops, ahead_seconds=60)) as other:
-                taken = other.claim(other.recent_runs(1)[0], "another process", lease_seconds=60)
-                await asyncio.sleep(0.8)
-                sent_meanwhile = shops.count("submit")
-                other.outcome_unknown(taken.record)
-            made = await click
-
-        assert sent_meanwhile == 1
-        assert made.execution_id == shops.emulator.runs[0].execution_id
-        assert len(set(submits(shops.emulator))) == 1
-        assert shops.emulator.unused_faults == ()
-
-    run(test)
-
-
-def _ledger(shops: Shops, ahead_seconds: float) -> Ledger:
-    return Ledger(shops.folder / "ledger.sqlite3", warn=pytest.fail, clock=lambda: time.time() + ahead_seconds)
-
-
-def test_a_cancellation_while_watching_leaves_the_run_to_the_next_call(shops: Shops) -> None:
-    async def test() -> None:
-        told = Told()
-        shops.emulator.order("poll", Fault.shows_status("Running"), times=3)
-        async with shops.open() as shop:
-            click = asyncio.ensure_future(shop.generate(pro(), report=told))
-            await until(lambda: bool(told.progress) and told.progress[-1].status_text == "Running")
-            click.cancel()
-            await asyncio.wait({click})
-            made = await shop.generate(pro())
-
-        assert click.cancelled()
-        assert made.execution_id == shops.emulator.runs[0].execution_id
-        assert (shops.count("submit"), made.reused_from != "") == (1, True)
-        assert shops.emulator.unused_faults == ()
-
-    run(test)
-
-
-@pytest.mark.parametrize("delay_seconds", [0.0, 0.002, 0.005, 0.01, 0.02, 0.05])
-def test_a_cancellation_at_any_moment_leaves_one_run_at_most(shops: Shops, delay_seconds: float) -> None:
-    async def test() -> None:
-        async with shops.open() as shop:
-            for seed in range(4):
-                click = asyncio.ensure_future(shop.generate(pro(), seed))
-                await asyncio.sleep(delay_seconds * (1 + seed))
-                click.cancel()
-                await asyncio.wait({click})
-            made = await asyncio.gather(*(shop.generate(pro(), seed) for seed in range(4)))
-
-        assert len({it.execution_id for it in made}) == len(shops.emulator.runs) == 4
-        assert all(record.submits == 1 for record in shops.emulator.runs)
-
-    run(test)
-
-
 # References that the service no longer takes -----------------------------------------------------------------------
 
 
@@ -470,22 +295,6 @@ def test_a_refusal_for_another_reason_forgets_no_upload(shops: Shops) -> None:
     run(test)
 
 
-def test_refusals_because_of_the_limit_lower_it_and_acceptances_raise_it(shops: Shops) -> None:
-    async def test() -> None:
-        shops.emulator.order("submit", Fault.refuse(429, "40005"), times=4)
-        async with shops.open(limits=Limits(runs=4)) as shop:
-            clicks = [asyncio.ensure_future(shop.generate(pro(), seed)) for seed in range(4)]
-            await until(lambda: shop._runs.current < 4)
-            await asyncio.gather(*clicks)
-            await asyncio.gather(*(shop.generate(pro(), seed) for seed in range(4, 14)))
-
-            assert shop._runs.current == 4
-        assert len(shops.emulator.runs) == 14
-        assert shops.emulator.unused_faults == ()
-
-    run(test)
-
-
 def test_a_listener_that_fails_ends_the_call_and_the_next_one_need_not_wait(shops: Shops) -> None:
     class ListenerError(Exception):
         """What the caller's own function raises."""
@@ -497,7 +306,7 @@ def test_a_listener_that_fails_ends_the_call_and_the_next_one_need_not_wait(shop
         async with shops.open() as shop:
             with pytest.raises(ListenerError):
                 await shop.generate(pro(), report=fails)
-            assert [row.state for row in rows(shops)] == [RunState.UNKNOWN]
+            assert states(shops) == [RunState.UNKNOWN]
             await shop.generate(pro())
 
         assert len(shops.emulator.runs) == 1

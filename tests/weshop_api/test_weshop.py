@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from weshop_api import (
     Charge,
     DownloadError,
     InvalidRequestError,
-    Limits,
     NotFoundError,
     NotSentError,
     Phase,
@@ -23,16 +21,9 @@ from weshop_api import (
     RunTimeoutError,
     WeShop,
 )
-from weshop_api.ledger import Ledger, RunState
+from weshop_api.ledger import RunState
 
-from .shops import Desk, Shops, Told, error_of, lite, loaded, pro, run, until
-
-
-def states(shops: Shops) -> list[RunState]:
-    """Return the states of the runs in the ledger, the newest first."""
-    with closing(Ledger(shops.folder / "ledger.sqlite3", warn=pytest.fail)) as ledger:
-        return [record.state for record in ledger.recent_runs()]
-
+from .shops import Desk, Shops, Told, error_of, lite, loaded, pro, run, states, until
 
 # One click, one run ------------------------------------------------------------------------------------------------
 
@@ -300,73 +291,19 @@ def test_an_id_that_nobody_knows_is_told_as_such(shops: Shops) -> None:
     run(test)
 
 
-def test_the_pictures_of_a_failed_run_are_brought_back_by_its_id(shops: Shops) -> None:
+@pytest.mark.parametrize(("count", "words"), [(1, "1 picture"), (2, "2 pictures")])
+def test_the_pictures_of_a_failed_run_are_brought_back_by_its_id(shops: Shops, count: int, words: str) -> None:
     async def test() -> None:
         shops.emulator.order("poll", Fault.shows_status("Failed"), forever=True)
         async with shops.open() as shop:
-            failure = await error_of(shop.generate(pro(batch_count=2)), RunFailedError)
+            failure = await error_of(shop.generate(pro(batch_count=count)), RunFailedError)
             fetched = await shop.fetch(failure.execution_id)
             desk = await loaded(shop, fetched)
 
-        assert "after 2 pictures. WeShop Load Result brings those back" in str(failure)
-        assert (fetched.status, len(desk.pictures)) == (RunStatus.FAILED, 2)
+        assert f"after {words}. WeShop Load Result loads what there is" in str(failure)
+        assert (fetched.status, len(desk.pictures)) == (RunStatus.FAILED, count)
 
     run(test)
-
-
-# The limits --------------------------------------------------------------------------------------------------------
-
-
-def test_more_runs_than_the_limit_wait_for_a_slot_and_say_so(shops: Shops) -> None:
-    async def test() -> None:
-        told = Told()
-        async with shops.open(limits=Limits(runs=1)) as shop:
-            await asyncio.gather(shop.generate(pro(), 1), shop.generate(pro(), 2), shop.generate(pro(), 3, report=told))
-
-        assert told.sentences[:2] == ["waiting for a slot, 1 ahead", "waiting for a slot, next in line"]
-        assert len(shops.emulator.runs) == 3
-
-    run(test)
-
-
-def test_a_burst_beyond_what_the_plan_allows_comes_to_its_end(tmp_path: Path) -> None:
-    with Emulator(pictures="small", pace=BySeconds(0.1, 0.1), max_runs_at_once=2) as emulator:
-        shops = Shops(emulator, tmp_path)
-
-        async def test() -> None:
-            async with shops.open(limits=Limits(runs=6)) as shop:
-                made = await asyncio.gather(*(shop.generate(pro(), seed) for seed in range(6)))
-
-            assert len({it.execution_id for it in made}) == len(emulator.runs) == 6
-            assert shops.count("submit") > 6
-
-        run(test)
-
-
-def test_a_reused_run_needs_no_slot(shops: Shops) -> None:
-    async def test() -> None:
-        async with shops.open(limits=Limits(runs=1)) as shop:
-            known = await shop.generate(pro(), seed=1)
-            shops.emulator.order("submit", Fault.outcome(pace=BySeconds(60, 60)))
-            going = asyncio.ensure_future(shop.generate(pro(), seed=2))
-            await until(lambda: len(shops.emulator.runs) == 2)
-            again = await shop.generate(pro(), seed=1)
-            going.cancel()
-
-        assert again.execution_id == known.execution_id
-
-    run(test)
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "many", "1001", "1" * 5000, "\u0663", "1.5"])
-def test_a_number_of_runs_that_is_none_is_refused_with_the_name_of_the_variable(text: str) -> None:
-    with pytest.raises(InvalidRequestError, match="WESHOP_MAX_RUNS must be a whole number from 1 to 1000"):
-        Limits.from_environment({"WESHOP_MAX_RUNS": text})
-
-
-def test_the_number_of_runs_comes_from_the_environment() -> None:
-    assert Limits.from_environment({"WESHOP_MAX_RUNS": " 12 "}).runs == 12
-    assert Limits.from_environment({}) == Limits()
 
 
 # Closing -----------------------------------------------------------------------------------------------------------

@@ -159,8 +159,7 @@ class ComfyUIClient:
         deadline = self._clock() + timeout_seconds
         while (entry := self.history(prompt_id)) is None:
             if self._clock() >= deadline:
-                message = f"The prompt {prompt_id} did not end within {timeout_seconds:g} seconds."
-                raise PromptTimeoutError(message)
+                raise PromptTimeoutError(f"The prompt {prompt_id} did not end within {timeout_seconds:g} seconds.")
             self._sleep(WATCH_INTERVAL_SECONDS)
         return _read_history_entry(prompt_id, entry)
 
@@ -218,13 +217,11 @@ class ComfyUIClient:
         try:
             return self._session.request(method, self.url + path, timeout=REQUEST_TIMEOUT_SECONDS, **content)
         except requests.Timeout:
-            message = (
+            raise UnreachableError(
                 f"ComfyUI at {self.url} did not answer {method} {path} within {REQUEST_TIMEOUT_SECONDS:g} seconds."
-            )
-            raise UnreachableError(message) from None
+            ) from None
         except requests.RequestException as failure:
-            message = f"ComfyUI at {self.url} cannot be reached ({method} {path}): {failure}"
-            raise UnreachableError(message) from failure
+            raise UnreachableError(f"ComfyUI at {self.url} cannot be reached ({method} {path}): {failure}") from failure
 
 
 def _read_json(response: requests.Response) -> Json:
@@ -236,8 +233,7 @@ def _read_json(response: requests.Response) -> Json:
 
 def _mapping(value: Json, path: str) -> Mapping[str, Json]:
     if not isinstance(value, dict):
-        message = f"ComfyUI answered {path} with {type(value).__name__} where an object was expected."
-        raise UnexpectedReplyError(message)
+        raise UnexpectedReplyError(f"ComfyUI answered {path} with {type(value).__name__} where an object was expected.")
     return value
 
 
@@ -274,11 +270,13 @@ def _read_history_entry(prompt_id: str, entry: Mapping[str, Json]) -> PromptResu
         if event == "execution_error":
             raise PromptFailedError(data)
         if event == "execution_interrupted":
-            message = f"The prompt {prompt_id} was interrupted at node {data.get('node_id')} ({data.get('node_type')})."
-            raise PromptInterruptedError(message)
+            raise PromptInterruptedError(
+                f"The prompt {prompt_id} was interrupted at node {data.get('node_id')} ({data.get('node_type')})."
+            )
     if status.get("status_str") != "success":
-        message = f"The prompt {prompt_id} ended with status {status.get('status_str')!r} and no message that says why."
-        raise UnexpectedReplyError(message)
+        raise UnexpectedReplyError(
+            f"The prompt {prompt_id} ended with status {status.get('status_str')!r} and no message that says why."
+        )
     outputs = entry.get("outputs") or {}
     return PromptResult(prompt_id, tuple(_read_pictures(outputs)), outputs, messages)
 

@@ -82,22 +82,19 @@ class ComfyUIProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> ComfyUIProcess:
-        """Start the host."""
         self.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop the host."""
         self.stop()
 
     @property
     def pid(self) -> int:
         """The process id of the running host."""
         if self._process is None:
-            message = "ComfyUI is not running, so it has no process id."
-            raise HostDiedError(message)
+            raise HostDiedError("ComfyUI is not running, so it has no process id.")
         return self._process.pid
 
     @property
@@ -108,8 +105,7 @@ class ComfyUIProcess:
     def start(self, *, boot_timeout_seconds: float = BOOT_TIMEOUT_SECONDS) -> None:
         """Start ComfyUI and return as soon as it answers."""
         if self.is_running:
-            message = f"ComfyUI already runs at {self.url}."
-            raise ComfyUIError(message)
+            raise ComfyUIError(f"ComfyUI already runs at {self.url}.")
         self._prepare_base_directory()
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
@@ -218,8 +214,7 @@ def free_port() -> int:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
-    message = f"No free port was found between {PORTS.start} and {PORTS.stop}."
-    raise ComfyUIError(message)
+    raise ComfyUIError(f"No free port was found between {PORTS.start} and {PORTS.stop}.")
 
 
 def link(source: Path, place: Path) -> None:
