@@ -189,6 +189,14 @@ def test_durations_are_those_of_the_same_kind_of_run_watched_to_its_end(ledger: 
     assert ledger.durations_seconds(PLAN, limit=1) == (22.0,)
 
 
+def test_the_durations_of_the_last_hundred_runs_are_handed_over(ledger: Ledger) -> None:
+    for number in range(101):
+        plan = replace(PLAN, fingerprint=f"f{number}")
+        ledger.finished(running(ledger, plan, f"run-{number}"), RESULTS, seconds=20.0 + number)
+
+    assert ledger.durations_seconds(PLAN) == tuple(120.0 - number for number in range(100))
+
+
 def test_an_upload_is_remembered_for_its_service(ledger: Ledger) -> None:
     reference = Reference("https://pictures.example/a.png", 640, 480, "hash-a")
 
