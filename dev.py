@@ -73,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="With arguments only those tests are run, for example: dev.py test tests/e2e -k boot -x",
     )
     commands.add_parser("check", help="lint, formatting and strict typing, without running tests")
-    commands.add_parser("bench", help="measure and print the benchmark")
+    bench = commands.add_parser("bench", help="measure and print the benchmark")
+    bench.add_argument("topics", nargs="*", help="measure these only, such as pictures, loading or polling")
     fuzz = commands.add_parser("fuzz", help="throw hostile input at everything that reads replies, pictures and URLs")
     fuzz.add_argument("--minutes", type=float, default=10.0, help="how long, all fuzzers together (default: 10)")
     return parser
@@ -85,7 +86,7 @@ def _module_and_arguments(chosen: argparse.Namespace, rest: list[str]) -> list[s
     if chosen.command == "check":
         return ["-m", "tools.check"]
     if chosen.command == "bench":
-        return ["-m", "bench"]
+        return ["-m", "bench", *chosen.topics]
     if chosen.command == "fuzz":
         return ["-m", "tools.fuzz", "--minutes", str(chosen.minutes)]
     switches = [f"--{name}" for name in ("ui", "live") if getattr(chosen, name)]

@@ -1,7 +1,6 @@
-"""Measure everything, print one table a topic and write `bench/results.json`: `python3 dev.py bench`.
+"""Measure, print one table a topic and write `bench/results.json`: `python3 dev.py bench [topic ...]`.
 
-On two idle cores this takes about a quarter of an hour. Figures are compared within a round, so read the ratios; what
-they mean stands in `docs/performance.md`.
+Figures are compared within a round, so read the ratios; what they mean stands in `docs/performance.md`.
 """
 
 from __future__ import annotations
@@ -37,21 +36,27 @@ TOPICS: dict[str, tuple[Callable[[], Sequence[Any]], Callable[[Any], str]]] = {
     "loading": (loading.measure, loading.table),
     "starting": (starting.measure, starting.table),
     "polling": (_polling, polling.table),
-    "runs in flight": (_runs_in_flight, runs_in_flight.table),
+    "runs": (_runs_in_flight, runs_in_flight.table),
 }
 
 
-def main() -> None:
-    """Measure topic by topic; what is done is on disk even if a later one is interrupted."""
-    results: dict[str, list[dict[str, Any]]] = {}
-    for topic, (measure, table) in TOPICS.items():
+def main(chosen: Sequence[str]) -> int:
+    """Measure the chosen topics, or all; what is done is on disk even if a later one is interrupted."""
+    unknown = sorted(set(chosen) - set(TOPICS))
+    if unknown:
+        sys.stderr.write(f"There is no topic {', '.join(unknown)}. Choose of {', '.join(TOPICS)}.\n")
+        return 2
+    results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    for topic in chosen or TOPICS:
+        measure, table = TOPICS[topic]
         sys.stderr.write(f"measuring {topic} ...\n")
         rows = measure()
         sys.stdout.write(f"{topic}\n{table(rows)}\n\n")
         sys.stdout.flush()
         results[topic] = [asdict(row) for row in rows]
         RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""From bytes on the wire to one tensor: `python3 -m bench.loading`.
+"""From bytes on the wire to one tensor.
 
 A file server in a process of its own hands out 16 results of 3K after a fixed latency. This pack loads them as its
 node does; the host's helpers and the plain approach load them as their authors' nodes do. Two bounds stand beside: the
@@ -152,7 +152,7 @@ def _row(kind: str, latency_seconds: float, way: str, seconds: list[float], ours
 @contextmanager
 def _file_server(folder: Path, latency_seconds: float) -> Iterator[str]:
     """Run this module as a file server in a process of its own, so that it takes no turn from what is measured."""
-    command = [sys.executable, "-m", "bench.loading", "--serve", str(folder), str(latency_seconds)]
+    command = [sys.executable, "-m", "bench.loading", str(folder), str(latency_seconds)]
     with subprocess.Popen(command, cwd=pictures.ROOT, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None  # noqa: S101 - a pipe was asked for
         try:
@@ -198,7 +198,4 @@ def table(rows: Sequence[Row]) -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--serve"]:
-        _serve(sys.argv[2], float(sys.argv[3]))
-    else:
-        sys.stdout.write(table(measure()) + "\n")
+    _serve(sys.argv[1], float(sys.argv[2]))

@@ -1,4 +1,4 @@
-"""How fast and how small in memory pictures become tensors and tensors become files: `python3 -m bench.pictures`.
+"""How fast and how small in memory pictures become tensors and tensors become files.
 
 Three ways side by side: this pack, the built-in API nodes' own helpers of the ComfyUI in `COMFYUI_PATH`, and the plain
 approach (Pillow, numpy, `torch.cat`). Times are medians of interleaved rounds, each way compared with this pack within
@@ -353,19 +353,12 @@ def packing_table(rows: Sequence[PackingRow]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Measure and print the cases whose title contains the argument, all without one; or, as a child, one as JSON."""
-    if len(arguments) > 1:
-        task, title, way, folder = arguments
-        case = next(case for case in CASES if case.title == title)
-        timed = task == "time"
-        print(json.dumps([asdict(t) for t in _time(case, Path(folder))] if timed else _peak(case, way, Path(folder))))
-        return
-    chosen = [case for case in CASES if not arguments or arguments[0] in case.title]
-    print(table(measure(chosen)))
-    if not arguments:
-        print(f"\nPNG of one 2K photograph\n{packing_table(measure_packing())}")
+def main(task: str, title: str, way: str, folder: str) -> None:
+    """Measure one case in this process, which did nothing before, and print the outcome as JSON."""
+    case = next(case for case in CASES if case.title == title)
+    timed = task == "time"
+    print(json.dumps([asdict(t) for t in _time(case, Path(folder))] if timed else _peak(case, way, Path(folder))))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])

@@ -1,6 +1,6 @@
 """Simulate how late the end of a run is noticed, and how many requests that takes, for the schedules worth comparing.
 
-Run as `python3 bench/polling.py`. Histories are drawn by a seeded generator, each with its mirror image. What a
+Histories are drawn by a seeded generator, each with its mirror image. What a
 schedule costs is then summed over the distribution of the real durations instead of over a sample. So every figure
 repeats exactly, and a thousandth is no noise. The last section is the limit: what the best possible schedule needs.
 """
@@ -10,18 +10,13 @@ from __future__ import annotations
 import math
 import random
 import statistics
-import sys
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from weshop_api.ledger import KNOWN_DURATIONS_LIMIT
 from weshop_api.schedule import next_poll_delay_seconds
@@ -231,13 +226,3 @@ def _histories(scenario: Scenario) -> Iterator[list[float]]:
         scores = [generator.gauss(0.0, scenario.spread) for _ in range(scenario.known_runs)]
         yield [scenario.median_seconds * math.exp(score) for score in scores]
         yield [scenario.median_seconds * math.exp(-score) for score in scores]
-
-
-def main() -> None:
-    """Print every section."""
-    for title, rows in measure().items():
-        sys.stdout.write(f"{title}\n{table(rows)}\n\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,26 +1,20 @@
 """Measure what 256 runs in flight cost a real ComfyUI: memory, processor time, and the lag of the event loops.
 
-Run as `python3 dev.py bench`, or alone with the variables that `dev.py` sets. The service is the emulator, its pictures
-are scaled down, and all figures are those of the host's process, in which the pack lives.
+The service is the emulator, its pictures are scaled down, and all figures are those of the host's process, in which the
+pack lives.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from emulator import BySeconds, Emulator
 from tests.e2e.citizen import PACKS, Citizen, Page, Prompt, Report, a_list, generate, shows
 from tools.comfyui import ComfyUIProcess
-from tools.environment import Environment, EnvironmentProblem, make
+from tools.environment import Environment
 
 RUNS = 256
 WATCHED_SECONDS = 10.0
@@ -144,17 +138,3 @@ def _paragraph(row: Row) -> str:
             f"  collected within {row.collecting_seconds:.1f} s after all had ended",
         )
     )
-
-
-def main() -> None:
-    """Print the figures."""
-    try:
-        environment = Environment.from_variables(os.environ)
-    except EnvironmentProblem:
-        environment = make(os.environ, for_tests=True)
-    with tempfile.TemporaryDirectory(prefix="weshop-bench-") as folder:
-        print(table(measure(environment, Path(folder))))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""What the pack adds to the start of a host, and to each run: `python3 -m bench.starting`."""
+"""What the pack adds to the start of a host, and to each run."""
 
 from __future__ import annotations
 
@@ -96,7 +96,3 @@ def table(rows: Sequence[Row]) -> str:
 def _line(row: Row) -> str:
     low, high = row.milliseconds_range
     return f"{row.what:<52} {row.milliseconds:7.1f} ms ({low:.1f} to {high:.1f})"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(table(measure()) + "\n")

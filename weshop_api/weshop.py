@@ -246,7 +246,7 @@ class WeShop:
             execution_id=record.execution_id,
             timeout_seconds=timeout_seconds,
             age_seconds=max(0.0, time.time() - record.submitted_at),
-            known_durations_seconds=known[::-1],
+            known_durations_seconds=known,
             batch_count=record.batch_count,
             is_new=is_new,
         )

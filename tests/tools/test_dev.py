@@ -39,3 +39,9 @@ def test_the_script_needs_only_the_standard_library() -> None:
     shown = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
     assert "COMFYUI_PATH" in shown
+
+
+def test_the_benchmark_takes_topics() -> None:
+    chosen, _ = dev.parse(["bench", "pictures", "polling"])
+
+    assert chosen.topics == ["pictures", "polling"]
