@@ -115,9 +115,17 @@ class Background:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[object]] = set()
         self._thread = DaemonThreads(1, "weshop-ledger")
+        self._is_drained = False
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a blocking function on the worker thread. Once begun it is completed, also when the caller is gone."""
+        """Run a blocking function on the worker thread. Once begun it is completed, also when the caller is gone.
+
+        Raises WeShopError after ``drain``, when no thread is left that would ever do it.
+        """
+        if self._is_drained:
+            raise WeShopError(
+                "WeShop has been closed on this side. A run that was accepted goes on there; ask again to collect it."
+            )
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *args, **kwargs))
 
     def start(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
@@ -135,6 +143,7 @@ class Background:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+        self._is_drained = True
         self._thread.shutdown(wait=True)
 
     def _forget(self, task: asyncio.Task[object]) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from . import doctor, seedream
 from .addresses import check_public_url
@@ -127,6 +128,17 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
 
 
 async def _generate(options: argparse.Namespace) -> None:
+    seed = secrets.randbelow(2**53) if options.seed is None else options.seed
+    try:
+        await _generate_with(seed, options)
+    except (WeShopError, asyncio.CancelledError):
+        if options.seed is None:
+            # Without it nobody could ask for the same run again.
+            print(f"To go on with this very run, repeat the command with --seed {seed}", file=sys.stderr)
+        raise
+
+
+async def _generate_with(seed: int, options: argparse.Namespace) -> None:
     async with WeShop(folder=options.folder) as weshop:
         request = SeedreamRequest(
             prompt=options.prompt,
@@ -139,8 +151,8 @@ async def _generate(options: argparse.Namespace) -> None:
             task_name=options.task_name,
         )
         request.check()
+        _make_folder(options.out)
         request = replace(request, references=await _references(weshop, options.reference))
-        seed = secrets.randbelow(2**53) if options.seed is None else options.seed
         with _ProgressLine() as line:
             run = await weshop.generate(request, seed, options.timeout_minutes * 60, line.show)
             await _save(weshop, run, options.out, line)
@@ -159,15 +171,26 @@ async def _save(weshop: WeShop, run: Run, folder: Path, line: _ProgressLine) -> 
 
     def write(number: int, data: bytes) -> Path:
         ending = next((ending for signature, _, ending in _SIGNATURES if data.startswith(signature)), ".bin")
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{run.execution_id}_{number}{ending}"
-        path.write_bytes(data)
+        path = folder / f"{quote(run.execution_id, safe='')}_{number}{ending}"
+        try:
+            path.write_bytes(data)
+        except OSError as error:
+            raise WeShopError(f"{path} cannot be written: {error.strerror}.") from None
         return path
+
+    _make_folder(folder)
 
     async def deliver(index: int, data: bytes) -> None:
         line.print(str(await asyncio.to_thread(write, run.usable[index].number, data)))
 
     await weshop.load(run, deliver, line.show)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidRequestError(f"The folder {folder} cannot be used: {error.strerror}.") from None
 
 
 async def _references(weshop: WeShop, places: Sequence[str]) -> References:

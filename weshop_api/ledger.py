@@ -6,6 +6,7 @@ the next queueing of the same request continues instead of paying again. ``docs/
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
 import uuid
@@ -58,15 +59,18 @@ class Ledger:
         """Let go of the file. What it has is complete at any time, closed or not."""
         self._storage.close()
 
-    def claim(self, plan: RunPlan, owner: str, lease_seconds: float) -> Claim:
+    def claim(self, plan: RunPlan, owner: str, lease_seconds: float, since: float = math.inf) -> Claim:
         """Say what is to be done about this request, and reserve the submission for ``owner`` where there is one.
 
-        Of any number of claimers at the same time, in any number of processes, exactly one is told to submit.
+        Of any number of claimers at the same time, in any number of processes, exactly one is told to submit. Those who
+        have been waiting ``since`` before it failed (unix seconds) are led to the failed run, instead of to a new one.
         """
 
         def decide(connection: sqlite3.Connection) -> Claim:
             now = self._clock()
             row, record = _current(connection, plan.scope, plan.fingerprint)
+            if record is not None and rules.has_just_failed(record, since, now):
+                return Claim(ClaimKind.WATCH, record)
             if record is None or record.state in (RunState.FAILED, RunState.REFUSED):
                 record = rules.begun(plan, str(uuid.uuid4()), owner, now, lease_seconds)
                 insert(connection, record)

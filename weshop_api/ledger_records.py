@@ -11,7 +11,8 @@ from enum import Enum
 
 from .models import Charge, Result
 
-LONGEST_LEASE_SECONDS = 3600.0
+# No lease is that long. One that seems to be was written before a clock was set back, and nobody may be left to end it.
+LONGEST_LEASE_SECONDS = 60.0
 
 
 class RunState(str, Enum):
@@ -149,8 +150,13 @@ def adopted(execution_id: str, scope: str, now: float) -> RunRecord:
 
 
 def has_live_lease(record: RunRecord, now: float) -> bool:
-    """Whether somebody is sending this request now. A lease from a clock that ran far ahead does not count."""
+    """Whether somebody is sending this request now. A lease from a clock that ran ahead does not count."""
     return record.state is RunState.SUBMITTING and now < record.lease_until <= now + LONGEST_LEASE_SECONDS
+
+
+def has_just_failed(record: RunRecord, since: float, now: float) -> bool:
+    """Whether the run ended without a picture after ``since``. An end in the future does not count."""
+    return record.state is RunState.FAILED and since < (record.finished_at or 0.0) <= now
 
 
 def taken_over(record: RunRecord, owner: str, now: float, lease_seconds: float) -> RunRecord:

@@ -139,7 +139,7 @@ class Storage:
     def _is_file_in_use(self, path: Path) -> bool:
         if self._memory is None:
             return True
-        if self._clock() < self._return_at:
+        if 0 < self._return_at - self._clock() <= self._settings.return_after_seconds:
             return False
         self._return_at = self._clock() + self._settings.return_after_seconds
         return self._has_returned_to_file(path, self._memory)

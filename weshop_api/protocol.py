@@ -78,7 +78,8 @@ def submit_body(request: SeedreamRequest, reference_urls: tuple[str, ...], task_
         "batchCount": request.batch_count,
     }
     if task_name:
-        run_input["taskName"] = task_name
+        # As the ledger stores it, which knows no half surrogate pairs: a replay is made from there.
+        run_input["taskName"] = task_name.encode("utf-8", "backslashreplace").decode("utf-8")
     if reference_urls:
         # The vendor's clients disagree about the place, and the documentation names both.
         run_input["images"] = list(reference_urls)
@@ -245,8 +246,11 @@ def _error_of(answer: Answer, envelope: dict[str, Any] | None) -> WeShopError:
         if refused and flag is not True:
             return InvalidRequestError(_ADVICE[kind].format(said=said), code=code)
         kind = ServiceError  # Not the request's fault, or not certainly refused: that class could not say so.
+    advice = _ADVICE[kind]
+    if not refused and kind in (ServiceError, InsufficientPointsError):
+        kind, advice = ServiceError, _UNCLEAR  # Nobody can say that it was refused, and that nothing was charged.
     return kind(
-        _ADVICE[kind].format(said=said),
+        advice.format(said=said),
         status=answer.status,
         code=code,
         retryable=flag if isinstance(flag, bool) else None,
@@ -295,6 +299,7 @@ _ADVICE: Mapping[type[WeShopError], str] = {
     ServerError: "WeShop had a failure of its own ({said}). Queue again in a few minutes.",
     ServiceError: "WeShop refused the request ({said}). Queue again later.",
 }
+_UNCLEAR = "WeShop's answer does not tell what became of the request ({said})."
 
 
 def _choose(entries: list[dict[str, Any]], execution_id: str) -> dict[str, Any]:

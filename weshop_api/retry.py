@@ -45,6 +45,7 @@ def may_submit_again(error: BaseException) -> bool:
 class RetryPolicy:
     """How often and how patiently requests are repeated.
 
+    A first repetition is always allowed, however long the failure took to show: a dead connection may take a minute.
     Waits grow from ``first_wait_seconds`` by doubling up to ``longest_wait_seconds``, each shortened by a random
     part of up to half. A wait that the service asks for is honoured up to ``longest_asked_wait_seconds``.
     """
@@ -112,7 +113,7 @@ class RetryPolicy:
     def _is_exhausted(self, state: RetryCallState) -> bool:
         if state.attempt_number >= self.attempts:
             return True
-        return _elapsed_seconds(state) + state.upcoming_sleep > self.total_seconds
+        return state.attempt_number > 1 and _elapsed_seconds(state) + state.upcoming_sleep > self.total_seconds
 
 
 def _error_of(state: RetryCallState) -> BaseException:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import time
 import uuid
@@ -18,6 +19,7 @@ from pathlib import Path
 DEFAULT_MAX_BYTES = 2_000_000_000
 
 _NAME_DIGITS = 32
+_ADDRESS_DIGITS = 16
 _CHECKSUM_DIGITS = 64
 _UNFINISHED_SUFFIX = ".unfinished"
 _UNFINISHED_STALE_SECONDS = 3600.0
@@ -26,6 +28,7 @@ _UNFINISHED_STALE_SECONDS = 3600.0
 class Spool:
     """Files in one folder: a subfolder for each run, a file for each picture, its checksum in the name.
 
+    A picture goes by the address it was fetched from: its number may belong to another one while the run is going.
     ``folder`` None keeps nothing. ``max_bytes`` bounds the whole folder; what was kept longest ago goes first.
     ``clock`` gives unix seconds and is compared with the times of the files. Several processes may share a folder.
     """
@@ -44,8 +47,8 @@ class Spool:
         self._clock = clock
         self._has_warned = False
 
-    def keep(self, execution_id: str, number: int, data: bytes) -> bool:
-        """Keep picture ``number`` of this run. False when that was not possible."""
+    def keep(self, execution_id: str, address: str, data: bytes) -> bool:
+        """Keep the picture of this run that came from ``address``. False when that was not possible."""
         if self._folder is None or len(data) > self._max_bytes:
             return False
         run_folder = _run_folder(self._folder, execution_id)
@@ -53,30 +56,30 @@ class Spool:
             self._make_room(self._folder, len(data), spared=run_folder)
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
-                _write(run_folder, number, data)
+                _write(run_folder, address, data)
             except FileNotFoundError:
                 # Another process that delivered this run has just removed its folder.
-                _write(run_folder, number, data)
+                _write(run_folder, address, data)
         except OSError as error:
             self._warn_once(self._folder, error)
             return False
         return True
 
-    def get(self, execution_id: str, number: int) -> bytes | None:
+    def get(self, execution_id: str, address: str) -> bytes | None:
         """The kept picture, exactly as it arrived; None when there is none or when it was damaged since."""
         if self._folder is None:
             return None
-        for path in _pictures(_run_folder(self._folder, execution_id), number):
+        for path in _pictures(_run_folder(self._folder, execution_id), address):
             with contextlib.suppress(OSError):
                 data = path.read_bytes()
-                if path.name == _picture_name(number, data):
+                if path.name == _picture_name(address, data):
                     return data
         return None
 
-    def discard(self, execution_id: str, number: int) -> None:
+    def discard(self, execution_id: str, address: str) -> None:
         """Remove one picture, for instance one that turned out to be none."""
         if self._folder is not None:
-            for path in _pictures(_run_folder(self._folder, execution_id), number):
+            for path in _pictures(_run_folder(self._folder, execution_id), address):
                 _remove_file(path)
 
     def drop(self, execution_id: str) -> None:
@@ -128,15 +131,19 @@ class _Kept:
 
 
 _BINARY = getattr(os, "O_BINARY", 0)
+_HEXADECIMAL = re.compile("[0-9a-f]+")
 
 
 def _run_folder(folder: Path, execution_id: str) -> Path:
     """The id comes from outside and may be anything, so its checksum serves as the name."""
-    digest = hashlib.sha256(execution_id.encode("utf-8", "backslashreplace")).hexdigest()
-    return folder / digest[:_NAME_DIGITS]
+    return folder / _digest(execution_id)[:_NAME_DIGITS]
 
 
-def _write(run_folder: Path, number: int, data: bytes) -> None:
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def _write(run_folder: Path, address: str, data: bytes) -> None:
     run_folder.mkdir(mode=0o700, exist_ok=True)
     unfinished = run_folder / f"{uuid.uuid4().hex}{_UNFINISHED_SUFFIX}"
     try:
@@ -144,20 +151,21 @@ def _write(run_folder: Path, number: int, data: bytes) -> None:
             file.write(data)
         # The name holds the checksum, so a file that a power failure left half written is found out when it is read,
         # and there is no need to wait for the disk here.
-        unfinished.replace(run_folder / _picture_name(number, data))
+        unfinished.replace(run_folder / _picture_name(address, data))
     except BaseException:
         _remove_file(unfinished)
         raise
 
 
-def _picture_name(number: int, data: bytes) -> str:
-    return f"{number}-{hashlib.sha256(data).hexdigest()}"
+def _picture_name(address: str, data: bytes) -> str:
+    return f"{_digest(address)[:_ADDRESS_DIGITS]}-{hashlib.sha256(data).hexdigest()}"
 
 
-def _pictures(run_folder: Path, number: int) -> list[Path]:
-    """What is kept under this number: one file, or two when two processes fetched different bytes."""
+def _pictures(run_folder: Path, address: str) -> list[Path]:
+    """What is kept of this address: one file, or two when two processes fetched different bytes."""
+    beginning = f"{_digest(address)[:_ADDRESS_DIGITS]}-"
     with contextlib.suppress(OSError):
-        return [path for path in run_folder.iterdir() if path.name.startswith(f"{number}-")]
+        return [path for path in run_folder.iterdir() if path.name.startswith(beginning)]
     return []
 
 
@@ -181,8 +189,10 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _is_ours(path: Path) -> bool:
-    number, _, checksum = path.name.partition("-")
-    return path.suffix == _UNFINISHED_SUFFIX or (number.isdecimal() and len(checksum) == _CHECKSUM_DIGITS)
+    # Version 0.1.0 wrote a picture's number where the digest of its address stands now.
+    beginning, _, checksum = path.name.partition("-")
+    is_picture = bool(_HEXADECIMAL.fullmatch(beginning)) and len(checksum) == _CHECKSUM_DIGITS
+    return is_picture or path.suffix == _UNFINISHED_SUFFIX
 
 
 def _remove_file(path: Path) -> None:

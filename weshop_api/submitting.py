@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from . import protocol
 from .errors import InvalidRequestError, LimitReachedError, NotSentError, OutcomeUnknownError, WeShopError
@@ -41,6 +44,26 @@ class _OvertakenError(Exception):
     """Another process took this submission over, because nothing was heard of it for too long. Never leaves a click."""
 
 
+class _Twins:
+    """What equal requests share that are under way at once, such as those of two equal nodes: they are one click.
+
+    ``error`` is set when nobody knows what came of the submission of one. Then it is for the user to ask again, and not
+    for the next of them.
+    """
+
+    def __init__(self) -> None:
+        self.error: OutcomeUnknownError | None = None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One call among equal ones: the run it wants, and when it began, in unix seconds."""
+
+    plan: RunPlan
+    since: float
+    twins: _Twins
+
+
 class Submitter:
     """Turns a plan into an accepted run, with the ledger as its memory."""
 
@@ -51,16 +74,28 @@ class Submitter:
         self.limit = limit
         self.upload_generation = 0
         self._clicks: set[_Click] = set()
+        self._twins: WeakValueDictionary[str, _Twins] = WeakValueDictionary()
+
+    def turn(self, plan: RunPlan) -> Turn:
+        """The turn of a request that begins now. To be kept until it has ended, so that equal ones find it."""
+        twins = self._twins.get(plan.fingerprint)
+        if twins is None or twins.error is not None:
+            twins = self._twins[plan.fingerprint] = _Twins()
+        return Turn(plan, time.time(), twins)
 
     async def submit(
-        self, request: SeedreamRequest, plan: RunPlan, patience_seconds: float, report: Callable[[Progress], None]
+        self,
+        request: SeedreamRequest,
+        turn: Turn,
+        patience_seconds: float,
+        report: Callable[[Progress], None],
     ) -> tuple[RunRecord, bool]:
         """The ledger's record of a run that the service accepted, and whether that was an earlier one.
 
         Raises OutcomeUnknownError when nobody knows whether it was accepted, and the service's refusal otherwise.
         A refusal because of the limit is repeated for ``patience_seconds``.
         """
-        click = _Click(self, request, plan, patience_seconds, report)
+        click = _Click(self, request, turn, patience_seconds, report)
         task = self.background.start(click.run())
         self._clicks.add(click)
         try:
@@ -87,7 +122,7 @@ class _Click:
         self,
         submitter: Submitter,
         request: SeedreamRequest,
-        plan: RunPlan,
+        turn: Turn,
         patience_seconds: float,
         report: Callable[[Progress], None],
     ) -> None:
@@ -95,7 +130,7 @@ class _Click:
         self._ledger = submitter.ledger
         self._call = submitter.background.call
         self._request = request
-        self._plan = plan
+        self._turn = turn
         self._patience_seconds = patience_seconds
         self._report = report
         self._owner = uuid4().hex
@@ -113,7 +148,10 @@ class _Click:
     async def _claim(self) -> Claim:
         """Wait while another node or another process is submitting the very same run."""
         while True:
-            claim = await self._call(self._ledger.claim, self._plan, self._owner, LEASE_SECONDS)
+            turn = self._turn
+            if turn.twins.error is not None:
+                raise turn.twins.error
+            claim = await self._call(self._ledger.claim, turn.plan, self._owner, LEASE_SECONDS, turn.since)
             if claim.kind is not ClaimKind.WAIT:
                 return claim
             self._tell("another node is submitting the same run")
@@ -133,6 +171,9 @@ class _Click:
             if _is_certainly_not_accepted(error):
                 await self._give_back(record, error)
             else:
+                # Before others can see it in the ledger. Where nobody waits for this click, nobody would be told.
+                if isinstance(error, OutcomeUnknownError) and not self.abandoned.is_set():
+                    self._turn.twins.error = error
                 await self._call(self._ledger.outcome_unknown, record)
             raise
         return await self._call(self._ledger.accepted, record, submission.execution_id, submission.charge)

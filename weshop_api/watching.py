@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .client import WeShopClient
-    from .models import Execution
+    from .models import Execution, Result
 
     PollDelay = Callable[[float, Sequence[float]], float]
 
@@ -70,11 +70,27 @@ async def watch(
 ) -> Ending:
     """Poll until the run is terminal, in the given rhythm.
 
-    A success that does not account for all its pictures is looked at again, because they may be listed a moment later.
+    A success that does not account for all its pictures is looked at again, because they may be listed a moment later,
+    and pictures that an earlier answer listed are not lost. Nor are they when all are there at the end of the wait and
+    the status is a word that nobody has heard of.
     Raises RunTimeoutError when the wait ends first (the run goes on at the service), NotFoundError when the service
     does not know the id, AuthenticationError or CredentialsError when asking on is pointless.
     """
     return await _Watcher(client, what, report, next_poll_delay_seconds).follow()
+
+
+async def look(client: WeShopClient, execution_id: str) -> Execution | None:
+    """Where a run stands that has ended already, None when that cannot be had at once."""
+    with contextlib.suppress(WeShopError):
+        return await within(POLL_TIMEOUT_SECONDS, client.poll(execution_id), _no_answer)
+    return None
+
+
+def accounts_for_all(results: Sequence[Result], batch_count: int) -> bool:
+    """Whether each picture is there or said to have failed. ``batch_count`` 0: not known."""
+    failed = sum(result.status.lower() == RunStatus.FAILED.value.lower() for result in results)
+    usable = sum(bool(result.url) for result in results)
+    return usable + failed >= max(batch_count, len(results), 1)
 
 
 class _Watcher:
@@ -89,6 +105,7 @@ class _Watcher:
         self._delay_seconds = delay_seconds
         self._started_seconds = time.monotonic()
         self._last: Execution | None = None
+        self._fullest: Execution | None = None
         self._was_going = False
         self._failures = 0
         self._refusals = 0
@@ -99,7 +116,8 @@ class _Watcher:
             await self._pause()
         ending = await self._first_ending()
         for _ in range(LOOKS_AGAIN):
-            if self._is_settled(ending.execution):
+            execution = ending.execution
+            if execution.status is not RunStatus.SUCCESS or accounts_for_all(execution.results, self._what.batch_count):
                 break
             ending = await self._look_again(ending)
         return ending
@@ -108,23 +126,31 @@ class _Watcher:
         while True:
             await self._poll_once()
             if self._last and self._last.status.is_terminal:
-                return Ending(self._last, self._age_seconds() if self._was_going else None)
-            await self._pause()
+                return self._filled(Ending(self._last, self._age_seconds() if self._was_going else None))
+            try:
+                await self._pause()
+            except RunTimeoutError:
+                # The service may have a word for success that is not known here.
+                if not self._last or self._last.status is not RunStatus.UNKNOWN or not self._has_all(self._last):
+                    raise
+                return Ending(replace(self._last, status=RunStatus.SUCCESS), None)
 
     async def _look_again(self, ending: Ending) -> Ending:
         """The ending with what can be seen now. It stays an ending, whatever becomes of this look."""
         with contextlib.suppress(WeShopError):
             await self._pause()
             await self._poll_once()
-        last, known = self._last, ending.execution
-        is_more = last and last.status is RunStatus.SUCCESS and len(last.usable) > len(known.usable)
-        return replace(ending, execution=last) if last and is_more else ending
+        return self._filled(ending)
 
-    def _is_settled(self, execution: Execution) -> bool:
-        """Whether each picture is there or said to have failed."""
-        failed = sum(result.status.lower() == RunStatus.FAILED.value.lower() for result in execution.results)
-        wanted = max(self._what.batch_count, len(execution.results), 1)
-        return execution.status is not RunStatus.SUCCESS or len(execution.usable) + failed >= wanted
+    def _has_all(self, execution: Execution) -> bool:
+        return 0 < self._what.batch_count <= len(execution.usable)
+
+    def _filled(self, ending: Ending) -> Ending:
+        """The ending with the most pictures that an answer has listed, before or after it."""
+        execution, fullest = ending.execution, self._fullest
+        if not fullest or execution.status is not RunStatus.SUCCESS or len(fullest.usable) <= len(execution.usable):
+            return ending
+        return replace(ending, execution=replace(execution, results=fullest.results))
 
     async def _pause(self) -> None:
         """Wait for the next poll, telling the age once a second meanwhile."""
@@ -148,6 +174,8 @@ class _Watcher:
             self._failures = self._refusals = 0
             self._last_error = None
             self._was_going |= not self._last.status.is_terminal
+            if not self._fullest or len(self._last.usable) >= len(self._fullest.usable):
+                self._fullest = self._last
             self._tell()
 
     def _note_failure(self, error: WeShopError) -> None:

@@ -26,7 +26,7 @@ from .seedream import Run
 from .spool import Spool
 from .submitting import Submitter
 from .uploading import Uploader
-from .watching import Watch, watch
+from .watching import Watch, accounts_for_all, look, watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -46,6 +46,8 @@ DRAIN_SECONDS = 5.0
 LEDGER_FILE = "ledger.sqlite3"
 MAX_RUNS_VARIABLE = "WESHOP_MAX_RUNS"
 MOST_RUNS = 1000
+# Not Pending, which is also what a run looks like that the service has nothing to say about any more.
+_GOING = (RunStatus.SEGMENTING, RunStatus.RUNNING)
 log = logging.getLogger("weshop")
 
 
@@ -160,11 +162,12 @@ class WeShop:
         """
         request.check()
         plan = self._plan(request, seed)
+        turn = self._submitter.turn(plan)
         known = await self._background.call(self.ledger.current, plan.scope, plan.fingerprint)
-        if known and known.state in (RunState.RUNNING, RunState.SUCCESS):
+        if known and (known.state in (RunState.RUNNING, RunState.SUCCESS) or await self._lives_on(known)):
             return await self._conclude(known, request, timeout_seconds, report, is_reused=True)
         async with self._runs.slot(on_wait=lambda ahead: report(Progress(Phase.WAITING_FOR_SLOT, ahead=ahead))):
-            record, is_reused = await self._submitter.submit(request, plan, timeout_seconds, report)
+            record, is_reused = await self._submitter.submit(request, turn, timeout_seconds, report)
             return await self._conclude(record, request, timeout_seconds, report, is_reused=is_reused)
 
     async def fetch(
@@ -236,16 +239,32 @@ class WeShop:
                 # Somebody asks for this very run: what it has is handed out, and it stays a failed one.
                 return _run(replace(record, results=execution.results), request, execution.status, is_reused=True)
             record = await self._settle(record, ending)
+        elif not accounts_for_all(record.results, record.batch_count):
+            record = await self._with_late_pictures(record)
         run = _run(record, request, RunStatus.SUCCESS, is_reused=is_reused)
         log.info("%s", _summary(record, run))
         return run
+
+    async def _lives_on(self, record: RunRecord) -> bool:
+        """Whether a run that was called failed turns out not to be, so that no other one has to be paid for."""
+        seen = await look(self.client, record.execution_id) if record.state is RunState.FAILED else None
+        return seen is not None and (seen.status in _GOING or (seen.status is RunStatus.SUCCESS and bool(seen.usable)))
+
+    async def _with_late_pictures(self, record: RunRecord) -> RunRecord:
+        """A success that lacked pictures, with those that the service lists by now."""
+        seen = await look(self.client, record.execution_id)
+        known = sum(bool(result.url) for result in record.results)
+        if seen is None or seen.status is not RunStatus.SUCCESS or len(seen.usable) <= known:
+            return record
+        return await self._background.call(self.ledger.finished, record, seen.results)
 
     async def _watch(self, record: RunRecord, timeout_seconds: float, report: Report, *, is_new: bool) -> Ending:
         known = await self._background.call(self.ledger.durations_seconds, record)
         what = Watch(
             execution_id=record.execution_id,
             timeout_seconds=timeout_seconds,
-            age_seconds=max(0.0, time.time() - record.submitted_at),
+            # The row may have been written long before: a submission waits for the limit, or is repeated the next day.
+            age_seconds=0.0 if is_new else max(0.0, time.time() - record.submitted_at),
             known_durations_seconds=known,
             batch_count=record.batch_count,
             is_new=is_new,

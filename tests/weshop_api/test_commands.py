@@ -107,6 +107,40 @@ def test_an_error_is_one_paragraph_and_no_traceback(terminal: Terminal) -> None:
     assert terminal.emulator.unused_faults == ()
 
 
+def test_a_seed_that_nobody_gave_is_told_when_it_is_needed_to_go_on(terminal: Terminal) -> None:
+    terminal.emulator.order("submit", Fault.reset("after"))
+
+    ended = terminal.run("generate", PROMPT, "--out", str(terminal.folder / "out"))
+    seed = re.search(r"repeat the command with --seed (\d+)", ended.stderr)
+    assert seed, ended.stderr
+    again = terminal.run("generate", PROMPT, "--out", str(terminal.folder / "out"), "--seed", seed[1])
+
+    assert again.returncode == 0
+    assert [run.submits for run in terminal.emulator.runs] == [2]
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_submitted(terminal: Terminal) -> None:
+    (terminal.folder / "out").write_text("a file in its place")
+
+    ended = terminal.generate()
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"The folder {terminal.folder / 'out'} cannot be used:")
+    assert terminal.emulator.requests == ()
+
+
+def test_a_picture_that_cannot_be_written_is_told_in_one_paragraph(terminal: Terminal) -> None:
+    execution_id = _execution_id(terminal.generate().stdout)
+    (terminal.pictures[0]).unlink()
+    (terminal.folder / "out" / f"{execution_id}_1.jpg").mkdir()
+
+    ended = terminal.generate()
+
+    assert ended.returncode == 1
+    assert f"{execution_id}_1.jpg cannot be written: " in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_a_reference_that_cannot_be_sent_is_named_before_anything_is_submitted(terminal: Terminal) -> None:
     wrong = terminal.folder / "notes.txt"
     wrong.write_text("no picture")

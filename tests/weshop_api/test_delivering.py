@@ -79,6 +79,21 @@ def test_when_one_of_four_fails_the_others_are_kept_and_the_next_call_fetches_on
     run(test)
 
 
+def test_pictures_are_called_kept_only_where_they_could_be_kept(shops: Shops) -> None:
+    async def test() -> None:
+        shops.emulator.order("download", Fault.refuse(400), where=Where(result=3))
+        async with shops.open() as shop:
+            made = await four(shop)
+            (shops.folder / "undelivered").write_text("in the way")
+            error = await error_of(shop.load(made, Desk()), DownloadError)
+
+        assert "kept" not in str(error)
+        assert "Queue again to fetch the pictures of this run; nothing is charged for that." in str(error)
+        assert shops.emulator.unused_faults == ()
+
+    run(test)
+
+
 def test_several_missing_pictures_are_all_named(shops: Shops) -> None:
     async def test() -> None:
         for number in (4, 2, 1):

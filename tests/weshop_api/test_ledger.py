@@ -163,6 +163,39 @@ def test_a_lease_from_a_clock_that_ran_far_ahead_does_not_last_for_ever(ledger: 
     assert kind_of_next_claim(ledger) is ClaimKind.REPLAY
 
 
+def test_a_clock_that_was_set_back_holds_up_nobody_for_longer_than_a_minute(ledger: Ledger, clock: Clock) -> None:
+    claimed(ledger)
+
+    clock.now -= 61
+
+    assert kind_of_next_claim(ledger) is ClaimKind.REPLAY
+
+
+def test_a_failure_answers_those_who_have_been_waiting_for_it(ledger: Ledger, clock: Clock) -> None:
+    record = running(ledger)
+    before, clock.now = clock.now, clock.now + 5
+    ledger.failed(record)
+
+    claim = ledger.claim(PLAN, "other", LEASE_SECONDS, since=before)
+
+    assert (claim.kind, claim.record.execution_id) == (ClaimKind.WATCH, "run-1")
+
+
+@pytest.mark.parametrize("later_seconds", [0, 1, 3600])
+def test_a_failure_does_not_answer_those_who_came_after_it(ledger: Ledger, clock: Clock, later_seconds: int) -> None:
+    ledger.failed(running(ledger))
+    clock.now += later_seconds
+
+    assert ledger.claim(PLAN, "other", LEASE_SECONDS, since=clock.now).kind is ClaimKind.SUBMIT
+
+
+def test_a_failure_that_a_clock_has_put_into_the_future_answers_nobody(ledger: Ledger, clock: Clock) -> None:
+    ledger.failed(running(ledger))
+    clock.now -= 3600
+
+    assert ledger.claim(PLAN, "other", LEASE_SECONDS, since=clock.now).kind is ClaimKind.SUBMIT
+
+
 def test_the_refusal_of_a_replay_leaves_the_outcome_unknown(ledger: Ledger) -> None:
     """The first attempt may have been accepted, and its cost may even be the reason of the refusal."""
     ledger.outcome_unknown(claimed(ledger))

@@ -222,6 +222,21 @@ def test_a_file_that_cannot_be_used_is_not_tried_at_every_call(
     assert opened().current(SCOPE, "newer") is None
 
 
+def test_a_clock_that_was_set_back_does_not_keep_the_file_out_of_use(
+    opened: Callable[..., Ledger], path: Path, clock: Clock
+) -> None:
+    ledger = opened()
+    remember_a_life(ledger)
+    holder = locked(path)
+    ledger.claim(replace(PLAN, fingerprint="new"), "me", 10)
+    holder.close()
+
+    clock.now -= 24 * 3600
+    ledger.claim(replace(PLAN, fingerprint="newer"), "me", 10)
+
+    assert opened().current(SCOPE, "newer") is not None
+
+
 def test_what_others_learned_meanwhile_is_not_undone_on_the_way_back(
     opened: Callable[..., Ledger], path: Path, clock: Clock
 ) -> None:

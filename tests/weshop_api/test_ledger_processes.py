@@ -35,7 +35,7 @@ CLAIM_FIFTY = """
 start_at = float(sys.argv[2])
 time.sleep(max(0.0, start_at - time.time()))
 for number in range(50):
-    print(number, ledger.claim(replace(PLAN, fingerprint=f"f{number}"), "me", 600).kind.value)
+    print(number, ledger.claim(replace(PLAN, fingerprint=f"f{number}"), "me", 30).kind.value)
 """
 
 # One write for each line: in pieces, the last line of a killed process would be incomplete.
@@ -43,7 +43,7 @@ LIVE_UNTIL_KILLED = r"""
 number = int(sys.argv[2])
 while True:
     plan = replace(PLAN, fingerprint=f"f{number}")
-    record = ledger.claim(plan, "me", 600).record
+    record = ledger.claim(plan, "me", 30).record
     print(f"claimed {number}\n", end="", flush=True)
     ledger.accepted(record, f"run-{number}")
     print(f"accepted {number}\n", end="", flush=True)

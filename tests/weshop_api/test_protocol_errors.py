@@ -158,6 +158,18 @@ def test_only_an_answer_that_proves_it_counts_as_a_refusal(status: int, document
     assert service_error(status, document).refused is refused
 
 
+@pytest.mark.parametrize(
+    ("status", "document"), [(503, {"msg": "Insufficient balance"}), (409, b""), (425, {"code": "40000"})]
+)
+def test_an_answer_that_proves_nothing_is_not_called_a_refusal(status: int, document: object) -> None:
+    error = service_error(status, document)
+
+    assert type(error) is ServiceError
+    assert "does not tell what became of the request" in str(error)
+    assert "refused" not in str(error)
+    assert "Nothing was charged" not in str(error)
+
+
 @pytest.mark.parametrize("flag", [True, False])
 def test_what_the_service_says_about_trying_again_is_kept(*, flag: bool) -> None:
     assert service_error(500, documented("50001", retryable=flag)).retryable is flag

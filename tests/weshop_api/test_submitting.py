@@ -92,6 +92,21 @@ def test_also_another_process_repeats_the_identical_request_with_its_references(
     run(test)
 
 
+def test_a_label_with_half_a_character_does_not_keep_a_run_from_being_repeated(shops: Shops) -> None:
+    async def test() -> None:
+        shops.emulator.order("submit", Fault.reset("after"))
+        async with shops.open() as shop:
+            request = pro("half of \ud83d", task_name="half of \ud83d")
+            await error_of(shop.generate(request), OutcomeUnknownError)
+            made = await shop.generate(request)
+
+        (record,) = shops.emulator.runs
+        assert (made.execution_id, record.submits) == (record.execution_id, 2)
+        assert len(set(submits(shops.emulator))) == 1
+
+    run(test)
+
+
 def test_what_a_killed_process_left_behind_is_repeated_identically_once_its_lease_has_ended(shops: Shops) -> None:
     async def test() -> None:
         told = Told()

@@ -117,8 +117,8 @@ def test_a_click_that_has_lost_its_lease_sends_nothing_while_another_process_is_
             click = asyncio.ensure_future(shop.generate(pro()))
             await until(lambda: shops.count("submit") == 1)
             # As after a sleep of this machine: to the other process the lease has long run out.
-            with closing(_ledger(shops, ahead_seconds=60)) as other:
-                taken = other.claim(other.recent_runs(1)[0], "another process", lease_seconds=60)
+            with closing(_ledger(shops, ahead_seconds=20)) as other:
+                taken = other.claim(other.recent_runs(1)[0], "another process", lease_seconds=30)
                 await asyncio.sleep(0.8)
                 sent_meanwhile = shops.count("submit")
                 other.outcome_unknown(taken.record)

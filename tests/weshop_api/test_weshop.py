@@ -20,6 +20,7 @@ from weshop_api import (
     RunStatus,
     RunTimeoutError,
     WeShop,
+    WeShopError,
 )
 from weshop_api.ledger import RunState
 
@@ -340,6 +341,17 @@ def test_closing_does_not_wait_for_ever(shops: Shops) -> None:
         assert waited < 1
         assert shops.emulator.runs == ()
         assert states(shops) == [RunState.REFUSED]
+
+    run(test)
+
+
+def test_what_is_asked_of_a_closed_service_fails_instead_of_waiting_for_ever(shops: Shops) -> None:
+    async def test() -> None:
+        async with shops.open() as shop:
+            made = await shop.generate(pro())
+
+        for work in (shop.generate(pro()), shop.fetch(made.execution_id)):
+            assert "has been closed" in str(await error_of(work, WeShopError))
 
     run(test)
 

@@ -354,7 +354,7 @@ def _download_rows() -> Iterator[Row]:
 
 def _timeout_rows() -> Iterator[Row]:
     """The real limits of the client, waited for: 60 s of silence, 30 s for a file, the run's own time-out."""
-    yield replace(_failed_upload("time-out", (Order("upload", Fault.stall()),)), seconds=65)
+    yield Row(Phase.UPLOAD, "time-out", (Order("upload", Fault.stall()),), seconds=65)
     for phase in (Phase.SUBMIT, Phase.REPLAY):
         orders = (Order("submit", Fault.stall()),)
         lost = int(phase is Phase.REPLAY)
@@ -395,5 +395,5 @@ def _twin_rows() -> Iterator[Row]:
         ("502 page", Fault.refuse(502, envelope="none", accepted=True)),
     ):
         order = Order("submit", fault)
-        row = Row(Phase.SUBMIT, f"two equal nodes, {name}", (order,), twins=2, submits=None)
+        row = Row(Phase.SUBMIT, f"two equal nodes, {name}", (order,), twins=2, submits=2)
         yield replace(row, first=End.ERROR, says=(UNKNOWN_OUTCOME,))
