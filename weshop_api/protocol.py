@@ -242,6 +242,8 @@ def _error_of(answer: Answer, envelope: dict[str, Any] | None) -> WeShopError:
     flag = error.get("retryable")
     conclusive = 400 <= answer.status < 500 and answer.status not in _INCONCLUSIVE_STATUSES
     refused = envelope.get("success") is False or (conclusive and envelope.get("success") is not True)
+    # What an Idempotency-Key is in conflict with may be an earlier attempt under the same key that was accepted.
+    refused = refused and answer.status != 409
     if issubclass(kind, InvalidRequestError):
         if refused and flag is not True:
             return InvalidRequestError(_ADVICE[kind].format(said=said), code=code)
