@@ -89,7 +89,7 @@ def _request(fields: Mapping[str, object]) -> SeedreamRequest | None:
     """The request that a form describes; None for one that would be refused anyway."""
     count = fields.get("batch_count")
     texts = [fields.get(name) for name in ("model", "image_size", "aspect_ratio", "output_format")]
-    if not isinstance(count, int) or not all(isinstance(text, str) for text in texts):
+    if type(count) is not int or not all(isinstance(text, str) for text in texts):
         return None
     label, image_size, aspect_ratio, output_format = map(str, texts)
     try:

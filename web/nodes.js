@@ -11,25 +11,13 @@ const ESTIMATED_BY = ["model", "image_size", "aspect_ratio", "output_format", "b
 const THINKING_MILLISECONDS = 400;
 const PROMPT_PIXELS = 96;
 
-const estimates = new Map();
-
-/** What the service expects such a run to cost: a number, or null when nobody can say. Asked once for each form. */
-function estimate(form) {
-  const key = JSON.stringify(form);
-  if (!estimates.has(key)) {
-    const asked = ask(key);
-    estimates.set(key, asked);
-    asked.then((points) => points ?? estimates.delete(key));
-  }
-  return estimates.get(key);
-}
-
-async function ask(body) {
+/** What the service expects such a run to cost: a number, or null when nobody can say. The host remembers answers. */
+async function estimate(form) {
   try {
     const response = await api.fetchApi("/weshop/estimate", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body,
+      body: JSON.stringify(form),
     });
     return response.ok ? ((await response.json()).points ?? null) : null;
   } catch {

@@ -195,9 +195,10 @@ def _make_folder(folder: Path) -> None:
 
 async def _references(weshop: WeShop, places: Sequence[str]) -> References:
     """Files are uploaded, addresses are passed on; the order stays."""
-    files = [place for place in places if not place.startswith("https://")]
-    uploaded = iter((await weshop.upload([_source(Path(file)) for file in files])).references.items)
-    return References(tuple(_address(place) if place not in files else next(uploaded) for place in places))
+    addresses = {place: _address(place) for place in places if "://" in place}
+    sources = [_source(Path(place)) for place in places if place not in addresses]
+    uploaded = iter((await weshop.upload(sources)).references.items)
+    return References(tuple(addresses.get(place) or next(uploaded) for place in places))
 
 
 def _address(url: str) -> Reference:

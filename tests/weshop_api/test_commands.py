@@ -145,10 +145,13 @@ def test_a_reference_that_cannot_be_sent_is_named_before_anything_is_submitted(t
     wrong = terminal.folder / "notes.txt"
     wrong.write_text("no picture")
 
-    missing, not_a_picture = terminal.generate("--reference", "gone.png"), terminal.generate("--reference", str(wrong))
+    missing, not_a_picture, not_public = (
+        terminal.generate("--reference", place) for place in ("gone.png", str(wrong), "http://example.com/b.png")
+    )
 
     assert "gone.png cannot be read" in missing.stderr
     assert "notes.txt must be a PNG or JPEG file" in not_a_picture.stderr
+    assert 'http://example.com/b.png" cannot be used: it does not begin with https://' in not_public.stderr
     assert terminal.emulator.requests == ()
 
 
