@@ -35,10 +35,10 @@ URL = f"https://{PICTURE_HOST}/a.png"
 PATIENT = Timeouts()
 QUICK = Timeouts(
     connect_seconds=1.0,
-    idle_seconds=0.4,
-    call_total_seconds=1.5,
-    download_idle_seconds=0.4,
-    download_total_seconds=1.5,
+    idle_seconds=0.8,
+    call_total_seconds=2.5,
+    download_idle_seconds=0.8,
+    download_total_seconds=2.5,
 )
 
 

@@ -30,14 +30,14 @@ from weshop_api.weshop import Limits, WeShop
 
 E = TypeVar("E", bound=WeShopError)
 
-LONGEST_TEST_SECONDS = 20.0
+LONGEST_TEST_SECONDS = 60.0
 QUICK = RetryPolicy(first_wait_seconds=0.01, longest_wait_seconds=0.05, longest_asked_wait_seconds=0.3)
 SHORT = Timeouts(
-    idle_seconds=0.4,
-    call_total_seconds=0.8,
-    upload_total_seconds=0.8,
-    download_idle_seconds=0.4,
-    download_total_seconds=0.8,
+    idle_seconds=1.0,
+    call_total_seconds=2.0,
+    upload_total_seconds=2.0,
+    download_idle_seconds=1.0,
+    download_total_seconds=2.0,
 )
 
 

@@ -34,7 +34,7 @@ async def four(shop: WeShop) -> Run:
 def test_each_picture_is_handed_over_once_with_its_place(shops: Shops) -> None:
     async def test() -> None:
         told = Told()
-        shops.emulator.order("download", Fault.late(0.1), where=Where(result=1))
+        shops.emulator.order("download", Fault.late(0.6), where=Where(result=1))
         shops.emulator.order("download", Fault.pixel_size(40, 20), where=Where(result=3))
         async with shops.open() as shop:
             desk = Desk()
@@ -266,7 +266,7 @@ def test_a_cancellation_keeps_what_has_arrived(shops: Shops) -> None:
 
 def test_no_more_downloads_than_the_limit_go_on_at_once(shops: Shops) -> None:
     async def test() -> None:
-        shops.emulator.order("download", Fault.late(0.15), times=2)
+        shops.emulator.order("download", Fault.late(0.6), times=2)
         async with shops.open(limits=Limits(downloads=2)) as shop:
             loading = asyncio.ensure_future(loaded(shop, await four(shop)))
             await until(lambda: shops.count("download") == 2)
@@ -307,7 +307,7 @@ def test_a_picture_that_was_fetched_early_is_not_fetched_again(shops: Shops) -> 
 
 def test_an_early_download_goes_on_when_nobody_waits_any_more_and_is_waited_for(shops: Shops) -> None:
     async def test() -> None:
-        shops.emulator.order("download", Fault.late(0.3), where=Where(result=2))
+        shops.emulator.order("download", Fault.late(0.6), where=Where(result=2))
         async with shops.open() as shop:
             made = await four(shop)
             impatient = asyncio.create_task(shop.fetch_early(made.execution_id, made.results[1]))

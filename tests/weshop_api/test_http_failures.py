@@ -175,7 +175,7 @@ def test_an_endless_trickle_ends_with_the_total_time() -> None:
             error = await failure_of(session)
 
             assert type(error) is NoAnswerError
-            assert "within 1.5 s" in str(error)
+            assert "within 2.5 s" in str(error)
 
     asyncio.run(scenario())
 

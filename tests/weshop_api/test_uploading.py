@@ -111,7 +111,7 @@ def test_no_pictures_are_no_references(shops: Shops) -> None:
 
 def test_no_more_uploads_than_the_limit_go_on_at_once(shops: Shops) -> None:
     async def test() -> None:
-        shops.emulator.order("upload", Fault.late(0.15), times=2)
+        shops.emulator.order("upload", Fault.late(0.6), times=2)
         async with shops.open(limits=Limits(uploads=2)) as shop:
             uploading = asyncio.ensure_future(shop.upload([CountedSource(colour).source for colour in COLOURS]))
             await until(lambda: shops.count("upload") == 2)
