@@ -261,9 +261,15 @@ async def _decoded(response: httpx.Response, max_bytes: int, host: str) -> Async
             status=response.status_code,
         )
     unzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    received = 0
     try:
         async for part in response.aiter_raw():
-            yield unzip.decompress(part, max_bytes + 1)
+            # Blocks that expand to nothing, and whatever follows the end, count by what arrives.
+            received += len(part)
+            if received > max_bytes:
+                raise _too_large(response, max_bytes, host, "body")
+            if not unzip.eof:
+                yield unzip.decompress(part, max_bytes + 1)
         complete = unzip.eof
     except zlib.error:
         complete = False

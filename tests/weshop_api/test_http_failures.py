@@ -244,6 +244,30 @@ def test_a_gzip_bomb_is_refused_before_it_expands() -> None:
     assert peak_bytes < 3 * MAX_REPLY_BYTES
 
 
+@pytest.mark.parametrize("beginning", [gzip.compress(b"{}"), gzip.compress(b"")[:10]], ids=["ended", "empty"])
+def test_compressed_bytes_that_expand_to_nothing_are_read_up_to_the_bound(beginning: bytes) -> None:
+    written = 0
+
+    async def flood(_: Received, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + beginning)
+        while written < 3 * MAX_REPLY_BYTES:
+            writer.write(b"\x00\x00\x00\xff\xff" * 20_000)  # Empty blocks, as long as the stream has not ended.
+            await writer.drain()
+            written += 100_000
+
+    async def scenario() -> None:
+        async with local_service(flood) as (session, _):
+            error = await failure_of(session)
+
+            assert isinstance(error, UnreadableReplyError)
+            assert error.part == "body"
+
+    asyncio.run(scenario())
+
+    assert written < 3 * MAX_REPLY_BYTES
+
+
 def test_an_unknown_encoding_is_unreadable() -> None:
     async def scenario() -> None:
         async with local_service(answering(reply(b"{}", "Content-Encoding: br"))) as (session, _):
