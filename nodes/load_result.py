@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, get_args
 
 from comfy_api.latest import io
 
-from ..weshop_api import InvalidRequestError
+from ..weshop_api import InvalidRequestError, Run
 from . import host, images
-from .links import CATEGORY, RunLink
+from .links import CATEGORY, RunLink, check_choice, check_link
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..weshop_api import Progress, Run, WeShop
+    from ..weshop_api import Progress, WeShop
 
 
 class WeShopLoadResult(io.ComfyNode):
@@ -63,6 +63,8 @@ class WeShopLoadResult(io.ComfyNode):
         cls, execution_id: str, when_sizes_differ: images.SizePolicy, run: Run | None = None
     ) -> io.NodeOutput:
         """Find the run, fetch its pictures, decode each while the next is on its way."""
+        check_link("run", run, Run, "WeShop Seedream Generate")
+        check_choice("when_sizes_differ", when_sizes_differ, get_args(images.SizePolicy))
         if run is None:
             run = await _find(execution_id)
         with host.stop_at_exit() as stop:

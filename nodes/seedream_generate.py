@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..weshop_api import References, SeedreamRequest, WeShopError, seedream
 from . import host
-from .links import CATEGORY, ReferencesLink, RunLink, advanced, with_data
+from .links import CATEGORY, ReferencesLink, RunLink, advanced, check_link, with_data
 from .previews import Previews
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class WeShopSeedreamGenerate(io.ComfyNode):
         timeout_minutes: int = DEFAULT_TIMEOUT_MINUTES,
     ) -> io.NodeOutput:
         """Check, run, hand on."""
+        check_link("references", references, References, "WeShop Upload Reference")
         request = SeedreamRequest(
             prompt=prompt,
             model=seedream.model_by_label(model),

@@ -11,7 +11,7 @@ from comfy_api.latest import io
 from ..weshop_api import InvalidRequestError, PictureSource, Progress, Reference, References, check_public_url
 from ..weshop_api.seedream import MAX_REFERENCES
 from . import host, images
-from .links import CATEGORY, ReferencesLink
+from .links import CATEGORY, ReferencesLink, check_choice, check_link
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,10 +88,13 @@ class WeShopUploadReference(io.ComfyNode):
         references: References | None = None,
     ) -> io.NodeOutput:
         """Check, upload, number."""
+        check_link("references", references, References, "WeShop Upload Reference")
+        check_choice("encoding", encoding, get_args(images.Encoding))
         earlier = references.items if references else ()
         pictures = images.split_batch(image) if image is not None else []
-        addresses = _addresses(image_urls)
-        _check_count(len(earlier) + len(pictures) + len(addresses))
+        lines = [line.strip() for line in image_urls.splitlines() if line.strip()]
+        _check_count(len(earlier) + len(pictures) + len(lines))
+        addresses = tuple(_address(line) for line in lines)
         with host.stop_at_exit() as stop:
             sources = [
                 _source(picture, encoding, f"Image {number}", stop)
@@ -103,11 +106,9 @@ class WeShopUploadReference(io.ComfyNode):
         return io.NodeOutput(every, list(every.urls), ui=ui)
 
 
-def _addresses(text: str) -> tuple[Reference, ...]:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    for line in lines:
-        check_public_url(line)
-    return tuple(Reference(line) for line in lines)
+def _address(line: str) -> Reference:
+    check_public_url(line)
+    return Reference(line)
 
 
 def _check_count(count: int) -> None:

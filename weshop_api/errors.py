@@ -29,11 +29,35 @@ Classes are decisions. Whether a request may be repeated is decided from them in
 
 from __future__ import annotations
 
+import re
+
 API_KEY_PAGE = "https://open.weshop.ai/authorization/apikey"
+MAX_SHOWN_LENGTH = 300
+MAX_PARAGRAPH_LENGTH = 1_500
+
+# The host's page opens its own sign-in and payment dialogs when it finds these words in an error.
+_HOST_DIALOG_WORDS = re.compile(
+    r"please\s+(login|log\s+in|sign\s+in)\s+first|please\s+add\s+credits|unauthorized:|payment\s+required:",
+    re.IGNORECASE,
+)
+
+
+def clean_text(text: str, limit: int = MAX_SHOWN_LENGTH) -> str:
+    """Foreign text made fit to be shown: one line, printable, bounded, without words that open the host's dialogs."""
+    printable = "".join(c if c.isprintable() else " " for c in text[: 8 * limit])
+    quiet = _HOST_DIALOG_WORDS.sub("...", " ".join(printable.split()))
+    return quiet if len(quiet) <= limit else quiet[: limit - 3] + "..."
 
 
 class WeShopError(Exception):
-    """Base of every exception that leaves this library."""
+    """Base of every exception that leaves this library.
+
+    Whatever a message quotes of workflows, services and proxies, its text can be shown: one half of a surrogate pair
+    in an error would end the worker of a host that writes it to its log.
+    """
+
+    def __str__(self) -> str:
+        return clean_text(super().__str__(), MAX_PARAGRAPH_LENGTH)
 
     def add(self, sentence: str) -> None:
         """Append what only a higher layer knows, such as which run this is about."""

@@ -25,6 +25,7 @@ from .errors import (
     ServiceError,
     UnreadableReplyError,
     WeShopError,
+    clean_text,
 )
 from .models import Charge, Estimate, Execution, Result, RunStatus, Submission
 from .seedream import AGENT_NAME, AGENT_VERSION, WEB_SEARCH_TOOL
@@ -44,7 +45,6 @@ KEY_CHECK_PATH = f"/v1/agent/info?agentName={AGENT_NAME}&agentVersion={AGENT_VER
 MAX_ID_LENGTH = 128
 MAX_URL_LENGTH = 4096
 MAX_RESULTS = 256
-MAX_SHOWN_LENGTH = 300
 
 _KEY_CODES = frozenset({"40001", "40003", "40004"})
 _CONCURRENCY_CODE = "40005"
@@ -56,11 +56,6 @@ _TOO_FEW_POINTS = re.compile(
     r"(insufficient|not enough|too few)\W+(\w+\W+){0,3}(points?|credits?|balance|power)"
     r"|(points?|credits?|balance|power)\W+(\w+\W+){0,2}(insufficient|not enough)"
     "|(\u79ef\u5206|\u70b9\u6570|\u4f59\u989d|\u7b97\u529b)\u4e0d\u8db3",
-    re.IGNORECASE,
-)
-# The host's page opens its own sign-in and payment dialogs when it finds these words in an error.
-_HOST_DIALOG_WORDS = re.compile(
-    r"please\s+(login|log\s+in|sign\s+in)\s+first|please\s+add\s+credits|unauthorized:|payment\s+required:",
     re.IGNORECASE,
 )
 _STATUSES = {status.value.lower(): status for status in RunStatus} | {"canceled": RunStatus.CANCELLED}
@@ -189,13 +184,6 @@ def read_estimate(answer: Answer) -> Estimate:
 def read_success(answer: Answer) -> None:
     """Raise unless the answer is a success envelope."""
     _read_envelope(answer)
-
-
-def clean_text(text: str, limit: int = MAX_SHOWN_LENGTH) -> str:
-    """Foreign text made fit to be shown: one line, printable, bounded, without words that open the host's dialogs."""
-    printable = "".join(c if c.isprintable() else " " for c in text[: 8 * limit])
-    quiet = _HOST_DIALOG_WORDS.sub("...", " ".join(printable.split()))
-    return quiet if len(quiet) <= limit else quiet[: limit - 3] + "..."
 
 
 def _json(value: dict[str, Any]) -> bytes:

@@ -9,7 +9,15 @@ import pytest
 
 import weshop_api
 from weshop_api import errors
-from weshop_api.errors import API_KEY_PAGE, MissingKeyError, NotFoundError, RunTimeoutError, WeShopError
+from weshop_api.errors import (
+    API_KEY_PAGE,
+    InvalidRequestError,
+    MissingKeyError,
+    NotFoundError,
+    RunTimeoutError,
+    WeShopError,
+    clean_text,
+)
 
 
 def drawn_tree() -> dict[str, str]:
@@ -65,3 +73,29 @@ def test_a_higher_layer_adds_what_only_it_knows() -> None:
 
 def test_an_error_about_a_run_carries_its_id() -> None:
     assert RunTimeoutError("Still going.", execution_id="abc").execution_id == "abc"
+
+
+@pytest.mark.parametrize(
+    ("foreign", "shown"),
+    [
+        ("two\r\nlines\tand  spaces ", "two lines and spaces"),
+        ("\x1b[31mred\x00", "[31mred"),
+        ("Please login first now", "... now"),
+        ("please  add\ncredits", "..."),
+        ("Unauthorized: key", "... key"),
+        ("\ud83d half", "half"),
+        ("x" * 400, "x" * 297 + "..."),
+    ],
+)
+def test_foreign_text_is_made_fit_to_be_shown(foreign: str, shown: str) -> None:
+    assert clean_text(foreign) == shown
+
+
+def test_an_error_can_be_shown_whatever_it_quotes() -> None:
+    quoted = "half a pair \ud800, \x1b[31m red, Unauthorized: Please login first to use this node. "
+    error = InvalidRequestError(f'There is no model "{quoted}"')
+    error.add("x" * 10_000_000)
+
+    assert str(error).startswith('There is no model "half a pair , [31m red, ... ... to use this node. " xxx')
+    assert str(error).isprintable()
+    assert len(str(error)) == 1_500

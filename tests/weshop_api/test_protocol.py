@@ -362,23 +362,7 @@ def test_an_estimate_says_only_what_the_service_says(data: object, expected: Est
     assert protocol.read_estimate(success(data)) == expected
 
 
-# Foreign text ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("foreign", "shown"),
-    [
-        ("two\r\nlines\tand  spaces ", "two lines and spaces"),
-        ("\x1b[31mred\x00", "[31mred"),
-        ("Please login first now", "... now"),
-        ("please  add\ncredits", "..."),
-        ("Unauthorized: key", "... key"),
-        ("\ud83d half", "half"),
-        ("x" * 400, "x" * 297 + "..."),
-    ],
-)
-def test_foreign_text_is_made_fit_to_be_shown(foreign: str, shown: str) -> None:
-    assert protocol.clean_text(foreign) == shown
+# Waiting -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
