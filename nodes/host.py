@@ -44,6 +44,8 @@ LOOK_SECONDS = 0.1
 CLOSING_SECONDS = 2.0
 # Encoding and decoding keep a core busy each; more threads would only cost memory.
 PICTURE_THREADS = 2
+# Some versions of the page, 1.32.9 among them, take what is printed under a node for HTML.
+NO_MARKUP = str.maketrans("<>", "\u2039\u203a")
 log = logging.getLogger("weshop")
 
 
@@ -157,7 +159,7 @@ class _Node:
     def print(self, text: str) -> None:
         server = PromptServer.instance
         if text and server.client_id is not None:
-            server.send_progress_text(text, self._node_id, server.client_id)
+            server.send_progress_text(text.translate(NO_MARKUP), self._node_id, server.client_id)
 
 
 class _Prompt:

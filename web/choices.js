@@ -11,9 +11,9 @@ export const widgetOf = (node, name) => node.widgets?.find((widget) => widget.na
 
 const isLinked = (node, name) => node.inputs?.some((input) => input.widget?.name === name && input.link != null);
 
-/** Read what each model offers out of the form that the host describes. */
+/** Read what each model offers out of the form that the host describes, with no names but those of models. */
 export function offersIn(form) {
-  return form?.input?.required?.model?.[1]?.weshop_models ?? {};
+  return Object.assign(Object.create(null), form?.input?.required?.model?.[1]?.weshop_models);
 }
 
 /** Let the choices of a node follow its model. `changed` is called whenever a value of the form changes. */

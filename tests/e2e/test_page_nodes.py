@@ -84,6 +84,25 @@ def test_a_run_is_seen_from_its_phases_to_its_last_word(visitor: Visitor) -> Non
     assert widgets_of(visitor.saved(), GENERATE) == widgets_of(before, GENERATE)
 
 
+def test_what_the_service_says_is_text_and_no_markup(visitor: Visitor) -> None:
+    """The host's own page takes what is printed under a node for HTML."""
+    visitor.open(TEXT)
+    visitor.change(GENERATE, prompt="Said with markup")
+    visitor.emulator.order("poll", Fault.shows_status("<img src=x onerror='window.isOwned=1'>"), times=2)
+
+    visitor.run()
+    visitor.wait_for("execution_success")
+    assert any("onerror" in text for text in visitor.texts())
+    visitor.emulator.order("submit", Fault.refuse(422, "40000", "Sorry <img src=x onerror='window.isOwned=2'>"))
+    visitor.change(GENERATE, prompt="Refused with markup")
+    visitor.run()
+    visitor.wait_for("execution_error")
+    expect(visitor.messages("Sorry <img")).to_be_visible()
+
+    assert not visitor.page.evaluate("window.isOwned ?? false")
+    assert visitor.page.locator("img[src=x]").count() == 0
+
+
 def test_a_picture_that_was_shown_early_is_fetched_once(visitor: Visitor) -> None:
     visitor.open(FOUR)
     visitor.change(GENERATE, prompt="Fetched once")
@@ -174,6 +193,19 @@ def test_a_workflow_of_an_earlier_version_opens_as_it_was_saved(visitor: Visitor
         count = len(widgets_of(opened, node_type))
         assert widgets_of(opened, node_type) == widgets_of(saved, node_type)[:count]
         assert count >= {GENERATE: 11, "WeShopUploadReference": 2, "WeShopLoadResult": 2}[node_type]
+
+
+@pytest.mark.parametrize("model", ["constructor", "__proto__"])
+def test_a_model_with_a_name_that_scripts_know_opens_as_it_was_saved(visitor: Visitor, model: str) -> None:
+    saved = json.loads(TEXT.read_text(encoding="utf-8"))
+    node = next(node for node in saved["nodes"] if node["type"] == GENERATE)
+    node["widgets_values"][1] = model
+
+    visitor.open(saved)
+
+    assert widgets_of(visitor.saved(), GENERATE) == node["widgets_values"]
+    assert visitor.choices(GENERATE, "image_size") == ["1K", "2K", "3K"]
+    expect(visitor.messages()).to_have_count(0)
 
 
 def test_a_workflow_saved_reopened_and_exported_makes_the_same_request(visitor: Visitor) -> None:
