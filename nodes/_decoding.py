@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,13 @@ from ..weshop_api.errors import DownloadError, WeShopError
 Floats = NDArray[np.float32]
 
 MAX_RESULT_PIXELS = 64_000_000
+# Of the thread's own processor time, so that a busy machine makes no difference; the largest picture takes about two.
+MAX_READING_SECONDS = 30.0
+
+# Within one block a progressive JPEG can ask for hundreds of passes over all its pixels, and nothing ends it there.
+_PROGRESSIVE_BLOCK_BYTES = 1 << 12
+_EXIF = b"Exif\0\0"
+_MAX_EXIF_BYTES = 1 << 16
 
 # A strip stays in the processor's cache between the steps that work on it, and bounds the wait for a stop.
 _STRIP_PIXELS = 1 << 17
@@ -66,6 +74,15 @@ class StoppedError(WeShopError):
         super().__init__("The work on the pictures was stopped.")
 
 
+@contextmanager
+def allocating() -> Iterator[None]:
+    """Call it MemoryError, as everybody else does, when torch gets no memory."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise MemoryError from error
+
+
 def raise_if_stopped(stop: threading.Event | None) -> None:
     """Raise StoppedError after ``stop`` was set."""
     if stop is not None and stop.is_set():
@@ -89,36 +106,55 @@ def reading(name: str, missing: tuple[int, ...] = ()) -> Iterator[None]:
         raise DownloadError(
             f"{name} could not be read: the file is no JPEG, PNG, WebP, GIF or BMP picture. {_AGAIN}", missing=missing
         ) from error
+    except MemoryError as error:  # Pillow's has no words.
+        sentence = f"{name} could not be read: there is not enough memory for it. {_AGAIN}"
+        raise DownloadError(sentence, missing=missing) from error
     except _BROKEN as error:
         raise DownloadError(f"{name} could not be read: {error}. {_AGAIN}", missing=missing) from error
 
 
 class _Source(io.BytesIO):
-    """The bytes of a file as Pillow reads them, block by block.
+    """The bytes of a file as Pillow reads them, block by block, and for a limited time.
 
     Reading past the end is an error here: other packs set ``ImageFile.LOAD_TRUNCATED_IMAGES`` for the whole process,
     and then Pillow fills what is missing with grey.
     """
 
-    def __init__(self, data: bytes, stop: threading.Event | None) -> None:
+    def __init__(self, data: bytes, stop: threading.Event | None, max_seconds: float) -> None:
         super().__init__(data)
         self._stop = stop
+        self._max_seconds = max_seconds
+        self._until_seconds = time.thread_time() + max_seconds
 
     def read(self, size: int | None = -1, /) -> bytes:
         raise_if_stopped(self._stop)
+        if time.thread_time() > self._until_seconds:
+            raise OSError(f"it takes more than {self._max_seconds:g} s")
         block = super().read(size)
         if not block and size != 0:
             raise OSError("the file ends too early")
         return block
 
 
-def open_picture(data: bytes, stop: threading.Event | None = None) -> Image.Image:
+def open_picture(
+    data: bytes, stop: threading.Event | None = None, max_seconds: float = MAX_READING_SECONDS
+) -> Image.Image:
     """Read the head of a file; its pixels stay undecoded. Raises OSError and others: call it inside ``reading``."""
-    image = Image.open(_Source(data, stop), formats=_FORMATS)
+    image = Image.open(_Source(_with_one_exif(data), stop, max_seconds), formats=_FORMATS)
+    if image.info.get("progressive"):
+        image.decodermaxblock = _PROGRESSIVE_BLOCK_BYTES
     width, height = image.size
     if width * height > MAX_RESULT_PIXELS:
         raise ValueError(f"it has {width} x {height} pixels, more than {MAX_RESULT_PIXELS / 1e6:g} megapixels")
     return image
+
+
+def _with_one_exif(data: bytes) -> bytes:
+    """Hide all EXIF segments of a JPEG but the first: Pillow joins them, at a cost that grows with their square."""
+    if not data.startswith(b"\xff\xd8") or data.count(_EXIF) < 2:  # noqa: PLR2004 - more than one
+        return data
+    end = data.index(_EXIF) + len(_EXIF)
+    return data[:end] + data[end:].replace(_EXIF, b"Hidden")
 
 
 @dataclass(frozen=True)
@@ -184,9 +220,9 @@ class Decoded:
         return colours
 
 
-def decode(data: bytes, stop: threading.Event | None = None) -> Decoded:
+def decode(data: bytes, stop: threading.Event | None = None, max_seconds: float = MAX_READING_SECONDS) -> Decoded:
     """Decode a complete file. Raises OSError and others: call it inside ``reading``."""
-    image = open_picture(data, stop)
+    image = open_picture(data, stop, max_seconds)
     low = _low_bytes(data, image, stop)
     image.load()
     transform, transform_mode = _transform_to_srgb(image)
@@ -195,9 +231,9 @@ def decode(data: bytes, stop: threading.Event | None = None) -> Decoded:
     return Decoded(image, _working_mode(image, transform_mode), _orientation(image), low, transform, transform_mode)
 
 
-def small(data: bytes, max_side: int) -> Image.Image:
+def small(data: bytes, max_side: int, stop: threading.Event | None = None) -> Image.Image:
     """Decode a file into an upright RGB picture of at most ``max_side`` pixels. Call it inside ``reading``."""
-    image = open_picture(data)
+    image = open_picture(data, stop)
     image.draft("RGB", (max_side, max_side))
     image.load()
     orientation = _orientation(image)
@@ -283,7 +319,12 @@ def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
 
 
 def _orientation(image: Image.Image) -> int:
-    """How the picture has to be turned, as EXIF numbers it; 1 (not at all) when that is unreadable."""
+    """How the picture has to be turned, as EXIF numbers it; 1 (not at all) when that is unreadable.
+
+    Pillow up to 12 copies what an entry refers to for each entry anew: a file of 1 MB took 2 GB.
+    """
+    if any(len(image.info.get(name, "")) > _MAX_EXIF_BYTES for name in ("exif", "Raw profile type exif")):
+        return 1
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except _BROKEN:

@@ -28,7 +28,7 @@ from ..weshop_api.seedream import (
     MAX_REFERENCE_RATIO,
     MIN_REFERENCE_SIDE_PIXELS,
 )
-from ._decoding import StoppedError, decode, open_picture, raise_if_stopped, reading, small, strips
+from ._decoding import StoppedError, allocating, decode, open_picture, raise_if_stopped, reading, small, strips
 
 __all__ = [
     "Encoding",
@@ -61,12 +61,14 @@ _HASH_VERSION = b"1"  # Another way to encode needs another number: the ledger r
 # --- out: tensors to bytes -------------------------------------------------------------------------------------------
 
 
-def split_batch(image: torch.Tensor) -> list[torch.Tensor]:
+def split_batch(image: object) -> list[torch.Tensor]:
     """Views [H,W,C] of the pictures in an IMAGE [B,H,W,C] or of a single one [H,W,C], in order, nothing copied.
 
     Raises UnusablePictureError for everything that can be told from the shape and the type, so that a picture the
     service would refuse is refused before the first is uploaded.
     """
+    if not isinstance(image, torch.Tensor):
+        raise UnusablePictureError(f"An image is a tensor, not {type(image).__name__}. Connect an IMAGE.")
     if image.ndim == 3:  # noqa: PLR2004 - height, width, channels
         image = image[None]
     _check_form(image)
@@ -317,14 +319,16 @@ class PictureBatch:
         image_list = tuple(torch.from_numpy(picture)[None] for picture in self._pictures if picture is not None)
         if self._batch is not None and all(picture.shape[1:] == self._batch.shape[1:] for picture in image_list):
             return Pictures(torch.from_numpy(self._batch), image_list)
-        return Pictures(_combine(image_list, self._policy, self._max_pixels), image_list)
+        with reading("The batch"), allocating():
+            return Pictures(_combine(image_list, self._policy, self._max_pixels), image_list)
 
     def _place(self, index: int, width: int, height: int) -> Floats:
         with self._lock:
             if self._batch is None:
                 self._claim(len(self._pictures) * height * width)
                 # By torch, not numpy: numpy asks Linux for huge pages, which virtual machines can be slow to give.
-                self._batch = torch.empty(len(self._pictures), height, width, 3).numpy()
+                with allocating():
+                    self._batch = torch.empty(len(self._pictures), height, width, 3).numpy()
             place: Floats = self._batch[index]
             if place.shape[:2] != (height, width):
                 self._claim(height * width)
@@ -388,7 +392,7 @@ def inspect(data: bytes) -> PictureInfo:
         return PictureInfo(image.format or "", *image.size)
 
 
-def preview(data: bytes, max_side: int = 512) -> Image.Image:
-    """Make a small upright RGB picture of a file, in a fraction of the time for JPEG. Raises DownloadError."""
+def preview(data: bytes, max_side: int = 512, stop: threading.Event | None = None) -> Image.Image:
+    """Make a small upright RGB picture of a file, fast for JPEG. Raises DownloadError, StoppedError after ``stop``."""
     with reading("The picture", ()):
-        return small(data, max_side)
+        return small(data, max_side, stop)

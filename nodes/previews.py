@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -41,6 +42,7 @@ class Previews:
         self._show = show
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._ready: dict[int, Image.Image] = {}
+        self._stop = threading.Event()
 
     async def __aenter__(self) -> Self:
         return self
@@ -48,6 +50,7 @@ class Previews:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._stop.set()  # A thread cannot be cancelled with its task.
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -71,7 +74,7 @@ class Previews:
     async def _add(self, execution_id: str, result: Result) -> None:
         try:
             data = await self._weshop.fetch_early(execution_id, result)
-            small = await host.in_picture_thread(images.preview, data, SHEET_SIDE_PIXELS)
+            small = await host.in_picture_thread(images.preview, data, SHEET_SIDE_PIXELS, self._stop)
             self._ready[result.number] = small
             self._show(await host.in_picture_thread(sheet, dict(self._ready), self._count))
         except WeShopError as error:

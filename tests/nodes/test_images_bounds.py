@@ -27,6 +27,13 @@ def test_a_batch_that_is_too_large_is_refused_before_it_is_allocated() -> None:
         batch.add(0, blank(200, 200))
 
 
+def test_memory_that_no_machine_has_is_told_in_a_sentence() -> None:
+    batch = PictureBatch(10_000_000, "pad", max_pixels=10**18)
+
+    with pytest.raises(DownloadError, match=r"^Picture 1 could not be read: there is not enough memory for it"):
+        batch.add(0, blank(6_000, 6_000))
+
+
 def test_pictures_of_other_sizes_count_as_well() -> None:
     batch = PictureBatch(3, "crop", max_pixels=30_000)
     batch.add(0, blank(20, 20))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 import zlib
 from typing import Any
 
@@ -367,6 +368,14 @@ def test_a_preview_shows_the_upright_picture(kind: str) -> None:
     assert small.size == (50, 100)
     assert np.abs(np.asarray(small)[10, 25].astype(int) - [255, 0, 0]).max() < 5
     assert np.abs(np.asarray(small)[90, 25].astype(int) - [0, 0, 255]).max() < 5
+
+
+def test_a_preview_can_be_stopped() -> None:
+    stop = threading.Event()
+    stop.set()
+
+    with pytest.raises(images.StoppedError):
+        images.preview(file_of(Image.new("RGB", (30, 20))), stop=stop)
 
 
 def test_a_small_picture_is_not_enlarged_for_its_preview() -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import struct
 import threading
+import time
+import tracemalloc
+import warnings
 import zlib
 from typing import Any
 
@@ -12,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image, ImageFile
-from weshop_pack.nodes import images
+from weshop_pack.nodes import _decoding, images
 
 from weshop_api.errors import DownloadError
 
@@ -103,6 +106,59 @@ def test_what_follows_the_end_of_a_picture_is_ignored() -> None:
 
 
 # --- stopping --------------------------------------------------------------------------------------------------------
+
+
+def jpeg_with_many(segment: bytes, count: int) -> bytes:
+    data = file_of(Image.new("L", (16, 16)), "JPEG")
+    return data[:2] + segment * count + data[data.index(b"\xff\xdb") :]
+
+
+def jpeg_of_many_scans(side: int, count: int) -> bytes:
+    """A progressive JPEG whose last scan, of less than 100 bytes, comes again and again."""
+    data = file_of(Image.new("L", (side, side), 128), "JPEG", progressive=True, optimize=True)
+    return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * count + data[-2:]
+
+
+def test_a_file_that_takes_too_long_is_left_in_the_midst() -> None:
+    data = jpeg_of_many_scans(2000, 1000)
+    started = time.thread_time()
+
+    with pytest.raises(DownloadError, match=r"takes more than 0\.2 s"), _decoding.reading("The picture"):
+        _decoding.decode(data, max_seconds=0.2)
+    seconds = time.thread_time() - started
+
+    _decoding.decode(data)
+    assert seconds < (time.thread_time() - started - seconds) / 2
+
+
+def test_many_exif_segments_take_no_longer_than_their_bytes() -> None:
+    segment = b"\xff\xe1" + struct.pack(">H", 18) + b"Exif\0\0" + bytes(10)
+    few, many = (jpeg_with_many(segment, count) for count in (15_000, 150_000))
+    started = time.thread_time()
+    decoded(few)
+    seconds = time.thread_time() - started
+
+    decoded(many)
+
+    assert time.thread_time() - started - seconds < 30 * max(seconds, 0.1)
+
+
+def test_exif_whose_entries_share_their_data_is_passed_over_at_no_cost() -> None:
+    size, count = 200_000, 300
+    entries = b"".join(struct.pack(">HHLL", 1000 + number, 1, size, 8) for number in range(count))
+    exif = b"MM\0*\0\0\0\x08" + struct.pack(">H", count) + entries + bytes(4) + bytes(size)
+    png = file_of(Image.fromarray(some_levels(20, 20, 3)))
+    data = png[:33] + chunk(b"eXIf", exif) + png[33:]
+
+    tracemalloc.start()
+    with warnings.catch_warnings(record=True) as complaints:
+        warnings.simplefilter("always")
+        decoded(data)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak_bytes < 10 * len(data)
+    assert not complaints
 
 
 class CountingEvent(threading.Event):
