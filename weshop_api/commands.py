@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from . import doctor, seedream
 from .addresses import check_public_url
-from .errors import InvalidRequestError, UnusablePictureError, WeShopError
+from .errors import DownloadError, InvalidRequestError, UnusablePictureError, WeShopError, clean_text
 from .ledger import Ledger, RunRecord, RunState
 from .models import Picture, Reference, References
 from .progress import Progress
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .seedream import Run
 
 SECONDS_PER_DAY = 86_400
+MOST_LABEL_CHARACTERS = 80
 # How files begin that the service takes as references.
 _SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "image/png", ".png"), (b"\xff\xd8\xff", "image/jpeg", ".jpg"))
 
@@ -168,20 +169,15 @@ async def _fetch(options: argparse.Namespace) -> None:
 
 async def _save(weshop: WeShop, run: Run, folder: Path, line: _ProgressLine) -> None:
     """Write each picture as soon as it is there: ``<execution id>_1.jpg``."""
-
-    def write(number: int, data: bytes) -> Path:
-        ending = next((ending for signature, _, ending in _SIGNATURES if data.startswith(signature)), ".bin")
-        path = folder / f"{quote(run.execution_id, safe='')}_{number}{ending}"
-        try:
-            path.write_bytes(data)
-        except OSError as error:
-            raise WeShopError(f"{path} cannot be written: {error.strerror}.") from None
-        return path
-
     _make_folder(folder)
+    # The service chooses the id, but not where files go.
+    name = quote(run.execution_id, safe="")
 
     async def deliver(index: int, data: bytes) -> None:
-        line.print(str(await asyncio.to_thread(write, run.usable[index].number, data)))
+        ending = next((ending for signature, _, ending in _SIGNATURES if data.startswith(signature)), ".bin")
+        path = folder / f"{name}_{run.usable[index].number}{ending}"
+        await asyncio.to_thread(_write, path, data)
+        line.print(str(path))
 
     await weshop.load(run, deliver, line.show)
 
@@ -191,6 +187,19 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidRequestError(f"The folder {folder} cannot be used: {error.strerror}.") from None
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that is not there yet. Raises DownloadError when that is not possible."""
+    try:
+        with path.open("xb") as file:
+            file.write(data)
+    except OSError as error:
+        if isinstance(error, FileExistsError) and path.is_file() and path.read_bytes() == data:
+            return
+        raise DownloadError(
+            f"{path} cannot be written: {error.strerror}. Remove what is in the way, or choose another folder."
+        ) from None
 
 
 async def _references(weshop: WeShop, places: Sequence[str]) -> References:
@@ -241,7 +250,7 @@ def _row(run: RunRecord) -> str:
     delivered = "delivered" if run.delivered else "not delivered" if run.state is RunState.SUCCESS else ""
     name = run.execution_id or f"({run.idempotency_key})"
     cells = (f"{name:<24}", clock, f"{run.state.value:<10}", run.model, run.image_size, f"x{run.batch_count}")
-    return "  ".join((*cells, delivered, run.task_name)).rstrip()
+    return "  ".join((*cells, delivered, clean_text(run.task_name, MOST_LABEL_CHARACTERS))).rstrip()
 
 
 def _forget(options: argparse.Namespace) -> None:

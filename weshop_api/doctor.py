@@ -161,7 +161,7 @@ async def description_finding(service: Service, network: Network, *, is_reachabl
 def judge_description(text: str) -> Finding:
     """Search an OpenAPI document, as text, for what the library relies on."""
     topic = "description"
-    if not re.search(r"(?m)^[\"']?openapi[\"']?\s*:", text) or not re.search(r"(?m)^[\"']?paths[\"']?\s*:", text):
+    if not re.search(r"(?m)^[\"']?openapi[\"']?[ \t]*:", text) or not re.search(r"(?m)^[\"']?paths[\"']?[ \t]*:", text):
         return Finding(State.UNCHECKED, topic, f"what {DESCRIPTION_PATH} hands out is not an OpenAPI document in YAML")
     missing = [f"{name} ({path})" for name, path in _CALLS.items() if not _names_path(text, path)]
     if missing:
@@ -175,7 +175,7 @@ def judge_description(text: str) -> Finding:
 def _names_path(text: str, path: str) -> bool:
     # A description may call the id anything, and may or may not repeat what all paths begin with.
     pattern = re.escape(path).replace(re.escape("{id}"), r"\{[^{}/\s]+\}")
-    return re.search(rf"(?m)^\s*[\"']?(/openapi)?{pattern}[\"']?\s*:", text) is not None
+    return re.search(rf"(?m)^[ \t]*[\"']?(/openapi)?{pattern}[\"']?[ \t]*:", text) is not None
 
 
 def ledger_findings(file: Path) -> tuple[Finding, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -94,6 +95,56 @@ def test_runs_fetch_and_forget_work_on_the_same_ledger(terminal: Terminal) -> No
     assert len(list((terminal.folder / "again").iterdir())) == 1
     assert forgotten == "1 run forgotten.\n"
     assert "There are no runs" in terminal.run("runs").stdout
+
+
+def order_run(emulator: Emulator, execution_id: str, image: str) -> None:
+    """Let the service choose the id of the next run, and let its picture be at this address."""
+    execution = {"executionId": execution_id, "status": "Success", "result": [{"status": "Success", "image": image}]}
+    answers = {"submit": {"executionId": execution_id}, "poll": {"executions": [execution]}}
+    for operation, data in answers.items():
+        body = json.dumps({"success": True, "data": data}).encode()
+        emulator.order(operation, Fault.answer(body, content_type="application/json"))
+
+
+def test_an_execution_id_leads_to_no_other_folder(terminal: Terminal) -> None:
+    terminal.generate()
+    order_run(terminal.emulator, "elsewhere/C:x<y>", address_of_first_picture(terminal))
+
+    ended = terminal.run("generate", "another", "--out", str(terminal.folder / "safe"))
+
+    assert ended.returncode == 0
+    assert [path.name for path in (terminal.folder / "safe").iterdir()] == ["elsewhere%2FC%3Ax%3Cy%3E_1.jpg"]
+
+
+def address_of_first_picture(terminal: Terminal) -> str:
+    path = next(request.path for request in terminal.emulator.requests if request.operation == "download")
+    return f"{terminal.emulator.files_url}{path}"
+
+
+def test_a_picture_takes_the_place_of_no_other_file(terminal: Terminal) -> None:
+    terminal.generate()
+    order_run(terminal.emulator, "holiday", address_of_first_picture(terminal))
+    mine = terminal.folder / "out" / "holiday_1.jpg"
+    mine.write_bytes(b"my own")
+
+    refused = terminal.run("generate", "another", "--out", str(terminal.folder / "out"))
+
+    assert refused.returncode == 1
+    assert "holiday_1.jpg cannot be written" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert mine.read_bytes() == b"my own"
+    mine.unlink()
+    assert terminal.run("fetch", "holiday", str(terminal.folder / "out")).returncode == 0
+    assert terminal.run("fetch", "holiday", str(terminal.folder / "out")).returncode == 0
+
+
+def test_a_label_of_a_workflow_takes_one_line_of_the_list_and_does_nothing_to_the_terminal(terminal: Terminal) -> None:
+    terminal.generate("--task-name", "bridge\x1b]0;title\x07\n65f0c0ffee0000000000abcd  2026-01-01 10:00  success")
+
+    listed = terminal.run("runs").stdout
+
+    assert listed.count("\n") == 1
+    assert listed.rstrip("\n").isprintable()
 
 
 def test_an_error_is_one_paragraph_and_no_traceback(terminal: Terminal) -> None:

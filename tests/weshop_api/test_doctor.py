@@ -6,6 +6,7 @@ import os
 import ssl
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -205,6 +206,14 @@ def test_a_call_that_the_description_no_longer_names_is_a_problem(gone: str, nam
 @pytest.mark.parametrize("text", ["<html>sign in</html>", "", "openapi: 3.1.0\n"], ids=["a page", "nothing", "half"])
 def test_what_is_no_description_is_not_judged(text: str) -> None:
     assert doctor.judge_description(text).state is State.UNCHECKED
+
+
+def test_a_description_of_empty_lines_is_judged_at_once() -> None:
+    started = time.thread_time()
+
+    doctor.judge_description("openapi: 3.1.0\npaths:\n" + "\n" * 20_000)
+
+    assert time.thread_time() - started < 2.0
 
 
 def test_a_description_that_is_not_handed_out_is_not_checked(emulator: Emulator) -> None:
