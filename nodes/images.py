@@ -28,18 +28,16 @@ from ..weshop_api.seedream import (
     MAX_REFERENCE_RATIO,
     MIN_REFERENCE_SIDE_PIXELS,
 )
-from ._decoding import StoppedError, allocating, decode, open_picture, raise_if_stopped, reading, small, strips
+from ._decoding import StoppedError, allocating, decode, raise_if_stopped, reading, small, strips
 
 __all__ = [
     "Encoding",
     "PictureBatch",
-    "PictureInfo",
     "Pictures",
     "SizePolicy",
     "StoppedError",
     "content_hash",
     "encode",
-    "inspect",
     "preview",
     "split_batch",
 ]
@@ -255,15 +253,6 @@ def _packed(image: Image.Image, kind: str, stop: threading.Event | None, **optio
 
 
 @dataclass(frozen=True)
-class PictureInfo:
-    """What a file says about itself: ``format`` by its content; the size as stored, before it is turned upright."""
-
-    format: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
 class Pictures:
     """``images`` is one batch [N,H,W,3], float32 from 0 to 1; ``image_list`` each picture [1,H,W,3] at its own size."""
 
@@ -383,13 +372,6 @@ def _resized(picture: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     planes = picture.movedim(-1, 1)
     planes = torch.nn.functional.interpolate(planes, size, mode="bicubic", antialias=True)
     return planes.clamp_(0, 1).movedim(1, -1)
-
-
-def inspect(data: bytes) -> PictureInfo:
-    """Read only the head of a file. Raises DownloadError for what is no picture or has too many pixels."""
-    with reading("The picture", ()):
-        image = open_picture(data)
-        return PictureInfo(image.format or "", *image.size)
 
 
 def preview(data: bytes, max_side: int = 512, stop: threading.Event | None = None) -> Image.Image:

@@ -15,8 +15,6 @@ from hypothesis.extra.numpy import arrays
 from PIL import ExifTags, Image, ImageCms, ImageOps
 from weshop_pack.nodes import images
 
-from weshop_api.errors import DownloadError
-
 from .files import Array, chunk, decoded, file_of, shown, some_levels
 
 FEW = settings(max_examples=40, deadline=None)
@@ -333,18 +331,7 @@ def test_an_animation_gives_its_first_frame(kind: str) -> None:
     assert np.array_equal(decoded(data), np.broadcast_to([1, 0, 0], (10, 12, 3)))
 
 
-# --- looking without decoding ----------------------------------------------------------------------------------------
-
-
-def test_inspecting_names_format_and_size() -> None:
-    data = file_of(Image.new("RGB", (31, 17)), "WEBP")
-
-    assert images.inspect(data) == images.PictureInfo("WEBP", 31, 17)
-
-
-def test_inspecting_refuses_what_is_no_picture() -> None:
-    with pytest.raises(DownloadError, match="could not be read"):
-        images.inspect(b"not a picture")
+# --- previews --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "I;16"])
