@@ -91,7 +91,7 @@ def test_a_slow_upload_that_keeps_moving_is_not_cut_off() -> None:
 
     class SlowReader(LoopbackServer):
         async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: int) -> None:
-            received, slow_until = 0, asyncio.get_running_loop().time() + 0.8
+            received, slow_until = 0, asyncio.get_running_loop().time() + QUICK.idle_seconds * 2.5
             while received < 20_000_000:
                 received += len(await reader.read(500_000))
                 if asyncio.get_running_loop().time() < slow_until:
