@@ -16,5 +16,5 @@ class WeShopExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """The nodes, in the order in which they are usually wired."""
         for part in (logs, settings, estimates):
-            part.register()  # Hosts up to 0.8.0 at least never call on_load.
+            part.register()  # Older hosts, 0.8.0 among them, never call on_load.
         return [WeShopUploadReference, WeShopSeedreamGenerate, WeShopLoadResult]

@@ -81,11 +81,16 @@ class NodeItems:
         if self._failure is not None:
             raise self._failure.with_traceback(self._origin)
 
-    def news(self, nodes: int) -> Shown | None:
-        """What has to be shown now, when ``nodes`` nodes share the page. None when nothing, or not yet."""
+    def news(self, nodes: int, *, is_end: bool = False) -> Shown | None:
+        """What has to be shown now, when ``nodes`` nodes share the page. None when nothing, or not yet.
+
+        ``is_end`` says that the work of an item is done. The preview that the last one leaves does not wait for the
+        end of a pause, because nobody would look again.
+        """
         now = self._clock()
         going = [self._latest[index] for index in sorted(self._going) if index in self._latest]
-        if now < self._next_show_seconds or not going:
+        is_last_picture = is_end and len(self._going) == 1 and self._picture is not None
+        if not going or (now < self._next_show_seconds and not is_last_picture):
             return None
         text = self._summary(going)
         fraction = self._done_share(going)

@@ -73,7 +73,7 @@ async def follow(work: Callable[[WeShop, Report], Coroutine[Any, Any, T]]) -> T:
                 node.print(node.items.farewell())
             # Does nothing to work that has ended; ends the rest, except what must be completed in the background.
             future.cancel()
-        await node.show(len(prompt.nodes))
+        await node.show(len(prompt.nodes), is_end=True)
         return _outcome(ended)
 
 
@@ -144,9 +144,9 @@ class _Node:
         over, self.over = self.over, asyncio.get_running_loop().create_future()
         over.set_result(None)
 
-    async def show(self, nodes: int) -> None:
+    async def show(self, nodes: int, *, is_end: bool = False) -> None:
         """Tell the page what has changed, while an item is inside ``execute``: later, it would be another prompt's."""
-        shown = self.items.news(nodes)
+        shown = self.items.news(nodes, is_end=is_end)
         if shown is None:
             return
         if shown.text is not None:

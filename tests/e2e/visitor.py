@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from playwright.sync_api import Locator, Page
 
 from emulator import Emulator
@@ -18,6 +20,8 @@ from .browser import LOADING_MILLISECONDS, READY, Frontend
 SCREENSHOTS = CACHE / "page"
 """Where the tests leave what they saw, a folder for each version of the page."""
 
+Version = tuple[int, ...]
+
 RUN_MILLISECONDS = 60_000
 PAINTING_MILLISECONDS = 500
 
@@ -27,9 +31,17 @@ LISTEN = """() => {
   if (window.isListening) return;
   window.isListening = true;
   for (const name of ["execution_success", "execution_error", "progress_text", "b_preview_with_metadata"]) {
-    api.addEventListener(name, ({detail}) => seenEvents.push([name, detail?.text]));
+    api.addEventListener(name, ({detail}) => {
+      seenEvents.push([name, detail?.text]);
+      window.lastPreview = detail?.blob ?? window.lastPreview;
+    });
   }
 }"""
+
+
+def version_of(text: str) -> Version:
+    """A version such as `0.3.64`, to be compared with others."""
+    return tuple(int(part) for part in text.split("."))
 
 
 @dataclass
@@ -87,6 +99,14 @@ class Visitor:
             node_type,
         )
         return found
+
+    def page_version(self) -> Version:
+        """The version of the page, by its own account."""
+        return version_of(self.page.evaluate("window.__COMFYUI_FRONTEND_VERSION__"))
+
+    def host_version(self) -> Version:
+        """The version of ComfyUI, by its own account."""
+        return version_of(self.host.client.system_stats()["system"]["comfyui_version"])
 
     def select(self, node_type: str) -> None:
         """Bring a node into view and select it."""
@@ -148,6 +168,11 @@ class Visitor:
         self.wait_for("b_preview_with_metadata")
         self.page.wait_for_timeout(PAINTING_MILLISECONDS)
 
+    def last_preview(self) -> Image.Image:
+        """The latest picture that a node has shown of a run."""
+        data = self.page.evaluate("async () => [...new Uint8Array(await window.lastPreview.arrayBuffer())]")
+        return Image.open(io.BytesIO(bytes(data)))
+
     def messages(self, text: str = "") -> Locator:
         """The messages at the edge of the page that can be seen, in either version."""
         return self.page.locator(".p-toast-message, li[role=alert]", has_text=text)
@@ -161,10 +186,13 @@ class Visitor:
         self.page.keyboard.press("Escape")
 
     def blueprints(self) -> list[str]:
-        """The subgraph blueprints that the page has taken over from the pack."""
+        """The subgraph blueprints that the page has taken over from the pack; none where the host knows of none."""
         names: list[str] = self.page.evaluate(
-            """async () => Object.values(await (await app.api.fetchApi("/global_subgraphs")).json())
-                 .filter(it => it.info?.node_pack?.includes("weshop")).map(it => it.name)"""
+            """async () => {
+              const answer = await app.api.fetchApi("/global_subgraphs");
+              return answer.status === 404 ? [] : Object.values(await answer.json())
+                .filter(it => it.info?.node_pack?.includes("weshop")).map(it => it.name);
+            }"""
         )
         return names
 

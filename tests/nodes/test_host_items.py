@@ -90,6 +90,21 @@ def test_previews_keep_to_the_same_pause_and_the_latest_is_shown() -> None:
     assert items.news(nodes=1) == Shown(None, None, "the third")
 
 
+@pytest.mark.parametrize(("others", "shown"), [(0, Shown(None, None, "the whole")), (1, None)])
+def test_the_preview_that_the_last_item_leaves_waits_for_no_pause(others: int, shown: Shown | None) -> None:
+    items = NodeItems(Clock())
+    for index in range(1 + others):
+        items.begin(index)
+        items.put(index, watching(done=3))
+    items.put_picture("with a gap")
+    items.news(nodes=1)
+    items.put_picture("the whole")
+    before_its_end = items.news(nodes=1)
+
+    assert before_its_end is None
+    assert items.news(nodes=1, is_end=True) == shown
+
+
 def test_what_comes_after_the_end_of_an_item_is_not_shown() -> None:
     items = NodeItems(Clock())
     items.begin(0)
