@@ -1,9 +1,9 @@
 """How fast and how small in memory pictures become tensors and tensors become files.
 
 Three ways side by side: this pack, the built-in API nodes' own helpers of the ComfyUI in `COMFYUI_PATH`, and the plain
-approach (Pillow, numpy, `torch.cat`). Times are medians of interleaved rounds, each way compared with this pack within
-its round. Memory is the high-water mark of a fresh process that does one thing once, over what it held before.
-`DECODERS` take complete files, so that a benchmark with a network can feed them what it downloads.
+approach (Pillow, numpy, `torch.cat`). Beside them stands the limit, Pillow's decoder without anything after it.
+Times are medians of interleaved rounds, each way compared with this pack within its round. Memory is the high-water
+mark of a fresh process that does one thing once, over what it held before.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ SEND_BITS_PER_SECOND = 20e6
 OURS = "this pack"
 HOST = "host's helpers"
 PLAIN = "plain"
+DECODER = "decoder alone"
 
 Files = Sequence[bytes]
 
@@ -145,6 +146,15 @@ def decode_plain(files: Files) -> Tensor:
     return tensor
 
 
+def decode_only(files: Files) -> int:
+    """Let Pillow decode as many at a time as this pack does, and make nothing of it."""
+    image = importlib.import_module("PIL.Image")
+    with ThreadPoolExecutor(WORKERS) as workers:
+        for _ in workers.map(lambda data: image.open(io.BytesIO(data)).load(), files):
+            pass
+    return 0
+
+
 def encode_ours(batch: Tensor) -> int:
     """Hash and encode with this pack, as the node does; returns the bytes to send."""
     images = _images()
@@ -174,7 +184,12 @@ def encode_plain(batch: Tensor) -> int:
     return sent
 
 
-DECODERS: Mapping[str, Callable[[Files], Tensor]] = {OURS: decode_ours, HOST: decode_host, PLAIN: decode_plain}
+DECODERS: Mapping[str, Callable[[Files], object]] = {
+    OURS: decode_ours,
+    HOST: decode_host,
+    PLAIN: decode_plain,
+    DECODER: decode_only,
+}
 ENCODERS: Mapping[str, Callable[[Tensor], int]] = {OURS: encode_ours, HOST: encode_host, PLAIN: encode_plain}
 
 
