@@ -195,11 +195,11 @@ def test_the_end_of_the_wait_names_run_status_and_last_trouble(shops: Shops) -> 
     shops.emulator.order("poll", Fault.refuse(502, envelope="none"), forever=True)
 
     async def follow(client: WeShopClient, what: Watch) -> None:
-        error = await error_of(ending(client, replace(what, timeout_seconds=0.3)), RunTimeoutError)
+        error = await error_of(ending(client, replace(what, timeout_seconds=1.2)), RunTimeoutError)
 
         assert error.execution_id == what.execution_id
         assert str(error) == (
-            f"Run {what.execution_id} had not ended after 0.005 minutes (last status: Running). It goes on at WeShop "
+            f"Run {what.execution_id} had not ended after 0.02 minutes (last status: Running). It goes on at WeShop "
             "and is not lost: queue again with the same seed to collect it, or raise timeout_minutes. The last trouble "
             "was: WeShop had a failure of its own (HTTP 502). Queue again in a few minutes."
         )
