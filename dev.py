@@ -1,4 +1,4 @@
-"""The commands of a working day: `demo`, `test`, `check`, `bench` and `fuzz`.  Needs nothing but Python 3.10.
+"""The commands of a working day: `demo`, `test`, `check`, `bench`, `fuzz`, `mutate`.  Needs nothing but Python 3.10.
 
 Each command first makes its environment under `.cache/` (quick when it is already there) and then becomes the right
 program inside it.
@@ -59,7 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=HELP_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="demo | test | check | bench | fuzz")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="demo | test | check | bench | fuzz | mutate"
+    )
     demo = commands.add_parser("demo", help="run the example workflows in ComfyUI; pictures land in demo_output/")
     demo.add_argument("--ui", action="store_true", help="leave ComfyUI open in the browser until Ctrl-C")
     demo.add_argument(
@@ -77,6 +79,11 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("topics", nargs="*", help="measure these only, such as pictures, loading or polling")
     fuzz = commands.add_parser("fuzz", help="throw hostile input at everything that reads replies, pictures and URLs")
     fuzz.add_argument("--minutes", type=float, default=10.0, help="how long, all fuzzers together (default: 10)")
+    mutate = commands.add_parser(
+        "mutate", help="break the most delicate modules on purpose and show what no test noticed"
+    )
+    mutate.add_argument("--minutes", type=float, default=60.0, help="at most this long, all modules (default: 60)")
+    mutate.add_argument("modules", nargs="*", help="break these only: protocol, credentials, schedule")
     return parser
 
 
@@ -89,6 +96,8 @@ def _module_and_arguments(chosen: argparse.Namespace, rest: list[str]) -> list[s
         return ["-m", "bench", *chosen.topics]
     if chosen.command == "fuzz":
         return ["-m", "tools.fuzz", "--minutes", str(chosen.minutes)]
+    if chosen.command == "mutate":
+        return ["-m", "tools.mutation", "--minutes", str(chosen.minutes), *chosen.modules]
     switches = [f"--{name}" for name in ("ui", "live") if getattr(chosen, name)]
     return ["-m", "tools.demo", *switches]
 

@@ -45,3 +45,11 @@ def test_the_benchmark_takes_topics() -> None:
     chosen, _ = dev.parse(["bench", "pictures", "polling"])
 
     assert chosen.topics == ["pictures", "polling"]
+
+
+def test_modules_to_break_can_be_chosen() -> None:
+    everything, _ = dev.parse(["mutate"])
+    some, _ = dev.parse(["mutate", "--minutes", "5", "protocol", "schedule"])
+
+    assert (everything.minutes, everything.modules) == (60.0, [])
+    assert (some.minutes, some.modules) == (5.0, ["protocol", "schedule"])

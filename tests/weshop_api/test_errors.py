@@ -84,7 +84,8 @@ def test_an_error_about_a_run_carries_its_id() -> None:
         ("please  add\ncredits", "..."),
         ("Unauthorized: key", "... key"),
         ("\ud83d half", "half"),
-        ("x" * 400, "x" * 297 + "..."),
+        ("x" * 300, "x" * 300),
+        ("x" * 301, "x" * 297 + "..."),
     ],
 )
 def test_foreign_text_is_made_fit_to_be_shown(foreign: str, shown: str) -> None:

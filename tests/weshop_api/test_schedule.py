@@ -75,6 +75,26 @@ def test_a_run_far_older_than_expected_is_polled_every_five_seconds(known: list[
     assert next_poll_delay_seconds(601.0, known) == 5.0
 
 
+def test_from_five_times_the_expectation_on_only_the_age_counts() -> None:
+    known = [20.0, 20.0, 20.0]
+
+    assert next_poll_delay_seconds(99.9, known) < 1.5
+    assert next_poll_delay_seconds(100.1, known) == 5.0
+
+
+def test_the_first_poll_of_a_very_long_run_comes_after_twenty_five_seconds() -> None:
+    assert next_poll_delay_seconds(0.0, [600.0] * 3) == 25.0
+
+
+def test_a_poll_in_the_first_second_does_not_begin_the_wait_anew() -> None:
+    assert 0.9 + next_poll_delay_seconds(0.9, TWENTY_SECONDS) <= next_poll_delay_seconds(0.0, TWENTY_SECONDS)
+
+
+def test_an_age_below_zero_counts_as_none() -> None:
+    """The system's clock may have been put back."""
+    assert next_poll_delay_seconds(-0.5, TWENTY_SECONDS) == next_poll_delay_seconds(0.0, TWENTY_SECONDS)
+
+
 @pytest.mark.parametrize("known", [[], [2.0, 3.0, 4.0], TWENTY_SECONDS, [5.0] * 20])
 def test_requests_never_outnumber_the_seconds_of_a_run(known: list[float]) -> None:
     """Even when answers take no time at all."""
@@ -94,6 +114,16 @@ def test_one_run_that_took_strangely_long_moves_the_expectation_little() -> None
 
     assert expected is not None
     assert 20.0 < expected < 30.0
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1.0, 86_400.0])
+def test_a_duration_from_a_tenth_of_a_second_to_a_day_is_usable(seconds: float) -> None:
+    assert expected_seconds([seconds] * 3) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("seconds", [0.09, 86_400.5])
+def test_a_duration_beyond_these_is_ignored(seconds: float) -> None:
+    assert expected_seconds([20.0, 20.0, seconds]) is None
 
 
 @pytest.mark.parametrize("known", [[], [20.0, 20.0], [20.0, 20.0, math.nan, math.inf, 0.0]])
