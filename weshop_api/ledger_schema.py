@@ -6,7 +6,7 @@ import itertools
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from .ledger_records import RunRecord, RunState, merged
@@ -69,33 +69,14 @@ MIGRATIONS: tuple[Migration, ...] = (
 """One entry for each version of the file, oldest first. Entries are never changed, only added."""
 
 _COLUMNS = (
-    "fingerprint",
-    "scope",
-    "body_hash",
-    "reference_urls",
-    "model",
-    "image_size",
-    "aspect_ratio",
-    "batch_count",
-    "task_name",
-    "idempotency_key",
-    "state",
-    "attempt",
-    "lease_owner",
-    "lease_until",
-    "execution_id",
-    "results",
     "charged_points",
     "remaining_points",
-    "submitted_at",
-    "finished_at",
-    "seconds",
-    "delivered",
+    *(field.name for field in fields(RunRecord) if field.name != "charge"),
 )
 _LIST = ", ".join(_COLUMNS)
-_MARKS = ", ".join("?" * len(_COLUMNS))
+_MARKS = ", ".join(f":{column}" for column in _COLUMNS)
 _INSERT = f"INSERT INTO runs ({_LIST}) VALUES ({_MARKS})"  # noqa: S608 - our own column names
-_UPDATE = f"UPDATE runs SET ({_LIST}) = ({_MARKS}) WHERE id = ?"  # noqa: S608 - the same
+_UPDATE = f"UPDATE runs SET ({_LIST}) = ({_MARKS}) WHERE id = :id"  # noqa: S608 - the same
 
 
 class NewerFileError(Exception):
@@ -206,34 +187,21 @@ def _write(connection: sqlite3.Connection, record: RunRecord, row: int | None) -
     if row is None:
         insert(connection, record)
     else:
-        connection.execute(_UPDATE, (*_values(record), row))
+        connection.execute(_UPDATE, _values(record) | {"id": row})
 
 
-def _values(record: RunRecord) -> tuple[object, ...]:
-    return (
-        record.fingerprint,
-        record.scope,
-        record.body_hash,
-        json.dumps(record.reference_urls),
-        record.model,
-        record.image_size,
-        record.aspect_ratio,
-        record.batch_count,
-        text(record.task_name),
-        record.idempotency_key,
-        record.state.value,
-        record.attempt,
-        record.lease_owner,
-        record.lease_until,
-        record.execution_id,
-        json.dumps([[result.number, result.url, result.status] for result in record.results]),
-        record.charge.charged_points,
-        record.charge.remaining_points,
-        record.submitted_at,
-        record.finished_at,
-        record.seconds,
-        int(record.delivered),
-    )
+def _values(record: RunRecord) -> dict[str, object]:
+    """What is stored for a record, by column; ``_record`` is the way back."""
+    plain = {field.name: getattr(record, field.name) for field in fields(record) if field.name in _COLUMNS}
+    return plain | {
+        "reference_urls": json.dumps(record.reference_urls),
+        "task_name": text(record.task_name),
+        "state": record.state.value,
+        "results": json.dumps([[result.number, result.url, result.status] for result in record.results]),
+        "charged_points": record.charge.charged_points,
+        "remaining_points": record.charge.remaining_points,
+        "delivered": int(record.delivered),
+    }
 
 
 def _record(row: Sequence[Any]) -> RunRecord:

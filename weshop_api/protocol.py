@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import re
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
@@ -52,6 +53,7 @@ _PARAMETER_CODES = frozenset({"40000", "INVALID_PARAMETER", "INVALID_ARGUMENT"})
 _SERVER_CODE = re.compile(r"5000\d")
 # These statuses leave open whether the request was worked on before the answer was written.
 _INCONCLUSIVE_STATUSES = frozenset({408, 409, 425, 499})
+_CONFLICT = 409
 _TOO_FEW_POINTS = re.compile(
     r"(insufficient|not enough|too few)\W+(\w+\W+){0,3}(points?|credits?|balance|power)"
     r"|(points?|credits?|balance|power)\W+(\w+\W+){0,2}(insufficient|not enough)"
@@ -228,10 +230,7 @@ def _error_of(answer: Answer, envelope: dict[str, Any] | None) -> WeShopError:
     complaint = _Complaint(answer.status, code, message)
     kind = next((kind for applies, kind in _RULES if applies(complaint)), ServiceError)
     flag = error.get("retryable")
-    conclusive = 400 <= answer.status < 500 and answer.status not in _INCONCLUSIVE_STATUSES
-    refused = envelope.get("success") is False or (conclusive and envelope.get("success") is not True)
-    # What an Idempotency-Key is in conflict with may be an earlier attempt under the same key that was accepted.
-    refused = refused and answer.status != 409
+    refused = _is_refusal(answer.status, envelope.get("success"))
     if issubclass(kind, InvalidRequestError):
         if refused and flag is not True:
             return InvalidRequestError(_ADVICE[kind].format(said=said), code=code)
@@ -247,6 +246,14 @@ def _error_of(answer: Answer, envelope: dict[str, Any] | None) -> WeShopError:
         retry_after_seconds=retry_after_seconds(answer),
         refused=refused,
     )
+
+
+def _is_refusal(status: int, success: object) -> bool:
+    """Whether it is certain that nothing was accepted."""
+    if success is False:
+        # What an Idempotency-Key is in conflict with may be an earlier attempt under the same key that was accepted.
+        return status != _CONFLICT
+    return success is not True and 400 <= status < 500 and status not in _INCONCLUSIVE_STATUSES
 
 
 class _Complaint(NamedTuple):
@@ -324,12 +331,21 @@ def _unreadable(answer: Answer, part: str) -> UnreadableReplyError:
 
 
 def retry_after_seconds(answer: Answer) -> float | None:
-    """``Retry-After`` in seconds; the form with a date is not used by this service and is ignored."""
+    """``Retry-After`` in seconds. Where it is a date, as proxies send it, it counts from the date of the answer."""
+    text = answer.header("retry-after")
     try:
-        seconds = float(answer.header("retry-after"))
+        seconds = float(text)
     except ValueError:
-        return None
+        return _seconds_between(answer.header("date"), text)
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _seconds_between(earlier: str, later: str) -> float | None:
+    """Between two dates of HTTP, never less than 0; None where either is none."""
+    try:
+        return max(0.0, (parsedate_to_datetime(later) - parsedate_to_datetime(earlier)).total_seconds())
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _text(value: object) -> str:

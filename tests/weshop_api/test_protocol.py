@@ -371,3 +371,22 @@ def test_an_estimate_says_only_what_the_service_says(data: object, expected: Est
 )
 def test_the_wait_asked_for_is_a_finite_number_of_seconds(header: str, seconds: float | None) -> None:
     assert protocol.retry_after_seconds(Answer(429, {"retry-after": header}, b"")) == seconds
+
+
+@pytest.mark.parametrize(
+    ("until", "answered", "seconds"),
+    [
+        ("Fri, 27 Nov 2026 10:00:30 GMT", "Fri, 27 Nov 2026 10:00:00 GMT", 30.0),
+        ("Fri, 27 Nov 2026 09:00:00 GMT", "Fri, 27 Nov 2026 10:00:00 GMT", 0.0),
+        ("Fri, 27 Nov 2026 10:00:30 GMT", "", None),
+        ("Fri, 27 Nov 2026 10:00:30 GMT", "today", None),
+        ("Fri, 27 Nov 2026 10:00:30 GMT", "Fri, 27 Nov 2026 10:00:00 -0000", None),
+        (f"Fri, 27 Nov 2026 10:00:30 +{'9' * 30}", "Fri, 27 Nov 2026 10:00:00 GMT", None),
+    ],
+)
+def test_a_date_to_wait_for_counts_from_the_date_of_the_answer(
+    until: str, answered: str, seconds: float | None
+) -> None:
+    answer = Answer(429, {"retry-after": until, "date": answered}, b"")
+
+    assert protocol.retry_after_seconds(answer) == seconds

@@ -49,10 +49,17 @@ bodies = (
     | envelopes.map(lambda document: json.dumps(document).encode())
     | envelopes.map(lambda document: json.dumps(document).encode()[:-1])
 )
+dates = st.builds(
+    "{}, {} {} {} {}:{}:{} {}".format,
+    *(
+        st.sampled_from(["Fri", "27", "Nov", "2026", "10", "00", "GMT", "-0000"]) | st.text(max_size=12)
+        for _ in range(8)
+    ),
+)
 answers = st.builds(
     Answer,
     st.sampled_from([200, 201, 204, 206, 301, 400, 401, 404, 409, 422, 429, 500, 502, 599]) | st.integers(100, 999),
-    st.dictionaries(st.sampled_from(["retry-after", "content-type"]), st.text(max_size=10)),
+    st.dictionaries(st.sampled_from(["retry-after", "date", "content-type"]), st.text(max_size=10) | dates),
     bodies,
 )
 
