@@ -176,10 +176,16 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    """Takes all connections that are made at once; the usual five would let the sixth wait a second for its turn."""
+
+    request_queue_size = 2 * COUNT
+
+
 def _serve(folder: str, latency_seconds: float) -> None:
     _Handler.latency_seconds = latency_seconds
     handler = functools.partial(_Handler, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with _Server(("127.0.0.1", 0), handler) as server:
         sys.stdout.write(f"{server.server_address[1]}\n")
         sys.stdout.flush()
         server.serve_forever()
