@@ -2,7 +2,8 @@
 
 A file server in a process of its own hands out 16 results of 3K after a fixed latency. This pack loads them as its
 node does; the host's helpers and the plain approach load them as their authors' nodes do. Two bounds stand beside: the
-transfer without decoding, and the decoding without a transfer.
+transfer without decoding, and the way of this pack from complete bytes to the tensor without a transfer. What our own
+HTTP costs is told by receiving alone: everything that loading does, but nothing is decoded.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import asyncio
 import functools
 import gc
 import http.server
+import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,20 +33,29 @@ from weshop_api import Result, RunStatus, WeShop, WeShopClient
 from weshop_api.seedream import Run
 
 from . import photographs, pictures
+from .memory import peak_bytes
 
 COUNT = 16
 ROUNDS = 5
 LATENCIES_SECONDS = (0.0, 0.1, 0.3)
+PEAK_LATENCY_SECONDS = 0.1
+"""Memory is measured at one latency: it does not depend on it."""
 KINDS = ("jpeg", "png")
 TRANSFER = "transfer alone"
+RECEIVING = "receiving alone"
 DECODING = "decoding alone"
+BATCH_BYTES = COUNT * photographs.SIZE_3K[0] * photographs.SIZE_3K[1] * 3 * 4
 
 Load = Callable[[Sequence[str]], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One way at one latency. ``times_ours`` is how many times as long as this pack it takes, median and range."""
+    """One way at one latency. ``times_ours`` is how many times as long as this pack it takes, median and range.
+
+    ``peak_ratio`` is the high-water mark of a fresh process over its start, as a multiple of the batch; None where it
+    was not measured.
+    """
 
     kind: str
     latency_seconds: float
@@ -52,26 +63,37 @@ class Row:
     seconds: float
     times_ours: float
     times_ours_range: tuple[float, float]
+    peak_ratio: float | None
 
 
 def load_ours(urls: Sequence[str]) -> Tensor:
     """Load as the node does: through the library, decoding in two threads while the rest is on its way."""
-    return asyncio.run(_load_ours(urls))
-
-
-async def _load_ours(urls: Sequence[str]) -> Tensor:
-    run = Run("0" * 24, RunStatus.SUCCESS, tuple(Result(number, url, "Success") for number, url in enumerate(urls, 1)))
-    client = WeShopClient.from_environment({"WESHOP_BASE_URL": "http://127.0.0.1:1/openapi"})
     batch = pictures.new_batch(len(urls))
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(pictures.WORKERS) as threads:
-        async with WeShop(client, Path(folder)) as weshop:
+    with ThreadPoolExecutor(pictures.WORKERS) as threads:
 
-            async def deliver(index: int, data: bytes) -> None:
-                await asyncio.get_running_loop().run_in_executor(threads, batch.add, index, data)
+        async def decode(index: int, data: bytes) -> None:
+            await asyncio.get_running_loop().run_in_executor(threads, batch.add, index, data)
 
-            await weshop.load(run, deliver)
+        asyncio.run(_load(urls, decode))
     tensor: Tensor = batch.finish().images
     return tensor
+
+
+def receive(urls: Sequence[str]) -> None:
+    """Load as the node does, but decode nothing."""
+
+    async def drop(_index: int, _data: bytes) -> None:
+        pass
+
+    asyncio.run(_load(urls, drop))
+
+
+async def _load(urls: Sequence[str], deliver: Callable[[int, bytes], Awaitable[None]]) -> None:
+    run = Run("0" * 24, RunStatus.SUCCESS, tuple(Result(number, url, "Success") for number, url in enumerate(urls, 1)))
+    client = WeShopClient.from_environment({"WESHOP_BASE_URL": "http://127.0.0.1:1/openapi"})
+    with tempfile.TemporaryDirectory() as folder:
+        async with WeShop(client, Path(folder)) as weshop:
+            await weshop.load(run, deliver)
 
 
 def load_host(urls: Sequence[str]) -> Tensor:
@@ -100,6 +122,9 @@ def transfer(urls: Sequence[str]) -> list[bytes]:
         return list(threads.map(fetch, urls))
 
 
+LOADERS: Mapping[str, Load] = {pictures.OURS: load_ours, pictures.HOST: load_host, pictures.PLAIN: load_plain}
+
+
 def measure() -> tuple[Row, ...]:
     """Measure every way at every latency, interleaved."""
     with tempfile.TemporaryDirectory() as name:
@@ -122,10 +147,9 @@ def measure() -> tuple[Row, ...]:
 def _measure(kind: str, latency_seconds: float, folder: Path, files: Sequence[bytes]) -> list[Row]:
     complete = [files[index % len(files)] for index in range(COUNT)]
     ways: Mapping[str, Load] = {
-        pictures.OURS: load_ours,
-        pictures.HOST: load_host,
-        pictures.PLAIN: load_plain,
+        **LOADERS,
         TRANSFER: transfer,
+        RECEIVING: receive,
         DECODING: lambda _: pictures.decode_ours(complete),
     }
     seconds: dict[str, list[float]] = {way: [] for way in ways}
@@ -139,20 +163,34 @@ def _measure(kind: str, latency_seconds: float, folder: Path, files: Sequence[by
                     seconds[way].append(time.perf_counter() - started)
                 del kept
                 gc.collect()
-    return [_row(kind, latency_seconds, way, seconds[way], seconds[pictures.OURS]) for way in ways]
+        peaked = LOADERS if latency_seconds == PEAK_LATENCY_SECONDS else {}
+        peaks = {way: _peak_ratio_of_a_fresh_process(way, urls) for way in peaked}
+    rows = []
+    for way, taken in seconds.items():
+        ratios = [theirs / own for theirs, own in zip(taken, seconds[pictures.OURS], strict=True)]
+        spread = min(ratios), max(ratios)
+        middle, times_ours = statistics.median(taken), statistics.median(ratios)
+        rows.append(Row(kind, latency_seconds, way, middle, times_ours, spread, peaks.get(way)))
+    return rows
 
 
-def _row(kind: str, latency_seconds: float, way: str, seconds: list[float], ours: list[float]) -> Row:
-    ratios = [theirs / own for theirs, own in zip(seconds, ours, strict=True)]
-    return Row(
-        kind, latency_seconds, way, statistics.median(seconds), statistics.median(ratios), (min(ratios), max(ratios))
-    )
+def _peak_ratio_of_a_fresh_process(way: str, urls: Sequence[str]) -> float | None:
+    command = [sys.executable, "-m", "bench.loading", "peak", way, *urls]
+    done = subprocess.run(command, cwd=pictures.ROOT, check=True, stdout=subprocess.PIPE)
+    ratio: float | None = json.loads(done.stdout.splitlines()[-1])
+    return ratio
+
+
+def _peak_ratio(way: str, urls: Sequence[str]) -> float | None:
+    LOADERS[way](urls[:1])
+    peak = peak_bytes(lambda: LOADERS[way](urls))
+    return None if peak is None else peak / BATCH_BYTES
 
 
 @contextmanager
 def _file_server(folder: Path, latency_seconds: float) -> Iterator[str]:
     """Run this module as a file server in a process of its own, so that it takes no turn from what is measured."""
-    command = [sys.executable, "-m", "bench.loading", str(folder), str(latency_seconds)]
+    command = [sys.executable, "-m", "bench.loading", "serve", str(folder), str(latency_seconds)]
     with subprocess.Popen(command, cwd=pictures.ROOT, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None  # noqa: S101 - a pipe was asked for
         try:
@@ -193,15 +231,25 @@ def _serve(folder: str, latency_seconds: float) -> None:
 
 def table(rows: Sequence[Row]) -> str:
     """Return the rows as text, one a line."""
-    lines = [f"{COUNT} x 3K      latency  way              seconds  times this pack"]
+    lines = [f"{COUNT} x 3K      latency  way              seconds  times this pack       peak / batch"]
     for row in rows:
         low, high = row.times_ours_range
+        compared = f"{row.times_ours:.2f} ({low:.2f} to {high:.2f})"
+        peak = "-" if row.peak_ratio is None else f"{row.peak_ratio:.3f}"
         lines.append(
             f"{row.kind:<12} {row.latency_seconds * 1000:4.0f} ms  {row.way:<16} {row.seconds:7.2f}"
-            f"  {row.times_ours:5.2f} ({low:.2f} to {high:.2f})"
+            f"  {compared:<22}{peak:>12}"
         )
     return "\n".join(lines)
 
 
+def main(task: str, *arguments: str) -> None:
+    """What runs in a process of its own: the file server, or one way to load, whose peak is printed as JSON."""
+    if task == "serve":
+        _serve(arguments[0], float(arguments[1]))
+    else:
+        print(json.dumps(_peak_ratio(arguments[0], arguments[1:])))
+
+
 if __name__ == "__main__":
-    _serve(sys.argv[1], float(sys.argv[2]))
+    main(*sys.argv[1:])

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import photographs
+from .memory import peak_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -278,21 +279,8 @@ def _time(case: Case, folder: Path) -> list[Timing]:
 def _peak(case: Case, way: str, folder: Path) -> float | None:
     work, material = _ways(case)[way], _material(case, folder)
     work(material[:1])
-    gc.collect()
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if not reset.exists():
-        return None
-    reset.write_text("5", encoding="ascii")  # Linux: the high-water mark begins anew.
-    before = _kilobytes(status, "VmRSS")
-    kept = work(material)
-    peak = _kilobytes(status, "VmHWM")
-    del kept
-    return (peak - before) * 1024 / case.tensor_bytes
-
-
-def _kilobytes(status: Path, name: str) -> int:
-    line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith(name))
-    return int(line.split()[1])
+    peak = peak_bytes(lambda: work(material))
+    return None if peak is None else peak / case.tensor_bytes
 
 
 def _ways(case: Case) -> Mapping[str, Callable[[Any], Any]]:
