@@ -257,7 +257,9 @@ class _Service:
 
     def __init__(self) -> None:
         self.pictures = DaemonThreads(PICTURE_THREADS, "weshop-pictures")
-        self._loop = asyncio.new_event_loop()
+        # In a thread, because on Windows a loop made in the main thread, where routes are answered, takes from the loop
+        # of the host what wakes it at Ctrl-C.
+        self._loop = self.pictures.submit(asyncio.new_event_loop).result()
         self._weshop: WeShop | None = None
         self._is_closing = False
         threading.Thread(target=self._run, name="weshop", daemon=True).start()
