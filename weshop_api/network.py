@@ -150,13 +150,18 @@ class Pools:
 
         This machine is never reached through a proxy. Raises NotSentError for a proxy that cannot be used.
         """
-        proxy = "" if is_loopback_host(url.host) else self._network.proxy_for(url.scheme, url.host)
+        proxy = "" if is_loopback_host(url.host) else await self._proxy_for(url)
         if url.scheme == "https":
             await self._load_certificates()
         name = (url.scheme, proxy, fresh)
         if name not in self._ways:
             self._ways[name] = self._made(proxy, 0 if fresh else MAX_CONNECTIONS)
         return self._ways[name]
+
+    async def _proxy_for(self, url: httpx.URL) -> str:
+        # To compare addresses with the exceptions, Windows (and macOS, as it comes) looks up the name. That takes
+        # seconds where no DNS answers, for which the event loop must not stand still.
+        return await asyncio.to_thread(self._network.proxy_for, url.scheme, url.host)
 
     async def _load_certificates(self) -> None:
         # A quarter of a second on a busy machine, for which the event loop must not stand still.

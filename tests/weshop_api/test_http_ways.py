@@ -125,3 +125,24 @@ def test_certificates_are_loaded_once_and_beside_the_event_loop(certificates: Ce
 
     assert len(loads) == 1
     assert loads[0] != threading.get_ident()
+
+
+def test_looking_for_a_proxy_does_not_hold_up_the_event_loop(certificates: Certificates) -> None:
+    """Windows and macOS look the name up for it, which takes seconds where nobody answers."""
+    looks: list[int] = []
+
+    def look(_scheme: str, _host: str) -> str:
+        looks.append(threading.get_ident())
+        return ""
+
+    async def scenario() -> None:
+        async with RawServer(answering(reply()), certificates.of(SERVICE_HOST)) as server:
+            network = Network(LeadTo(server.port), proxy_for=look, certificates=certificates.trusted)
+            session = ApiSession(Service(), placeholder, PATIENT, network)
+            await session.send("GET", "/x")
+            await session.aclose()
+
+    asyncio.run(scenario())
+
+    assert looks
+    assert threading.get_ident() not in looks
