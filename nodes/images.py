@@ -317,7 +317,7 @@ class PictureBatch:
                 self._claim(len(self._pictures) * height * width)
                 # By torch, not numpy: numpy asks Linux for huge pages, which virtual machines can be slow to give.
                 with allocating():
-                    self._batch = torch.empty(len(self._pictures), height, width, 3).numpy()
+                    self._batch = torch.empty(len(self._pictures), height, width, 3, dtype=torch.float32).numpy()
             place: Floats = self._batch[index]
             if place.shape[:2] != (height, width):
                 self._claim(height * width)
@@ -352,7 +352,7 @@ def _combine(pictures: tuple[torch.Tensor, ...], policy: SizePolicy, max_pixels:
     choose = max if pad else min
     height, width = choose(h for h, _ in sizes), choose(w for _, w in sizes)
     _check_total(len(pictures) * height * width, max_pixels)
-    batch = torch.zeros(len(pictures), height, width, 3)
+    batch = torch.zeros(len(pictures), height, width, 3, dtype=torch.float32)
     for place, picture in zip(batch, pictures, strict=True):
         if pad:
             _middle(place, picture.shape[1], picture.shape[2]).copy_(picture[0])

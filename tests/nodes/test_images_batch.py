@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -44,6 +45,23 @@ def test_pictures_added_by_many_threads_land_in_their_places() -> None:
     pictures = batch.finish()
     assert pictures.images.shape == (16, 20, 30, 3)
     assert all((picture == index * 3 / np.float32(255)).all() for index, picture in enumerate(pictures.images))
+
+
+@pytest.fixture(params=[torch.float16, torch.bfloat16])
+def default_of_another_pack(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What loaders of models set while they work, for the whole process."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(request.param)
+    yield
+    torch.set_default_dtype(before)
+
+
+@pytest.mark.usefixtures("default_of_another_pack")
+@pytest.mark.parametrize("sizes", [(SMALL, SMALL), (SMALL, WIDE)])
+def test_pictures_stay_exact_while_another_pack_loads_a_model(sizes: tuple[tuple[int, int], ...]) -> None:
+    pictures = batch_of("pad", *sizes)
+
+    assert {picture.dtype for picture in (pictures.images, *pictures.image_list)} == {torch.float32}
 
 
 def test_pictures_of_one_size_are_views_of_the_batch() -> None:
