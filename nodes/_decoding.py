@@ -257,7 +257,8 @@ def _low_bytes(data: bytes, image: Image.Image, stop: threading.Event | None) ->
     if raw_mode not in _LOW_BYTES:
         return None
     low = open_picture(data, stop)
-    low.tile = [type(image.tile[0])(decoder, extents, offset, _LOW_BYTES[raw_mode])]  # type: ignore[attr-defined]
+    make = getattr(image.tile[0], "_make", tuple)  # type: ignore[attr-defined] # Before Pillow 11 it is a plain tuple.
+    low.tile = [make((decoder, extents, offset, _LOW_BYTES[raw_mode]))]  # type: ignore[attr-defined]
     low.load()
     return low
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import ExifTags, Image, ImageCms, ImageOps
-from weshop_pack.nodes import images
+from weshop_pack.nodes import _decoding, images
 
 from .files import Array, chunk, decoded, file_of, shown, some_levels
 
@@ -90,6 +90,18 @@ def test_colour_of_sixteen_bits_keeps_all_of_them(interlaced: bool) -> None:  # 
     result = decoded(png_of_sixteen_bits(levels, interlaced=interlaced))
 
     assert np.array_equal(result, shown(levels, 65535))
+
+
+def test_sixteen_bits_are_read_where_pillow_describes_the_file_by_plain_tuples() -> None:
+    """As it does before version 11."""
+    levels = some_levels(19, 31, 3, full=65535)
+    data = png_of_sixteen_bits(levels)
+    image = _decoding.open_picture(data)
+    image.tile = [tuple(image.tile[0])]  # type: ignore[attr-defined]
+
+    low = _decoding._low_bytes(data, image, None)
+
+    assert np.array_equal(np.asarray(low), levels % 256)
 
 
 def test_opaque_pixels_of_sixteen_bits_with_alpha_are_exact() -> None:
