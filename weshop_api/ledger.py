@@ -59,11 +59,19 @@ class Ledger:
         """Let go of the file. What it has is complete at any time, closed or not."""
         self._storage.close()
 
-    def claim(self, plan: RunPlan, owner: str, lease_seconds: float, since: float = math.inf) -> Claim:
+    def claim(
+        self,
+        plan: RunPlan,
+        owner: str,
+        lease_seconds: float,
+        since: float = math.inf,
+        at_work: frozenset[str] = frozenset(),
+    ) -> Claim:
         """Say what is to be done about this request, and reserve the submission for ``owner`` where there is one.
 
         Of any number of claimers at the same time, in any number of processes, exactly one is told to submit. Those who
         have been waiting ``since`` before it failed (unix seconds) are led to the failed run, instead of to a new one.
+        Owners that are known to be ``at_work`` keep a lease that they could not renew in time.
         """
 
         def decide(connection: sqlite3.Connection) -> Claim:
@@ -79,7 +87,7 @@ class Ledger:
                 return Claim(ClaimKind.WATCH, record)
             if record.state is RunState.SUCCESS:
                 return Claim(ClaimKind.DONE, record)
-            if rules.has_live_lease(record, now):
+            if rules.has_live_lease(record, now) or rules.is_sent_by(record, at_work):
                 return Claim(ClaimKind.WAIT, record)
             return Claim(ClaimKind.REPLAY, put(connection, rules.taken_over(record, owner, now, lease_seconds), row))
 

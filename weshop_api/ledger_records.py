@@ -154,6 +154,11 @@ def has_live_lease(record: RunRecord, now: float) -> bool:
     return record.state is RunState.SUBMITTING and now < record.lease_until <= now + LONGEST_LEASE_SECONDS
 
 
+def is_sent_by(record: RunRecord, owners: frozenset[str]) -> bool:
+    """Whether one of these is sending this request, whatever the clock says."""
+    return record.state is RunState.SUBMITTING and record.lease_owner in owners
+
+
 def has_just_failed(record: RunRecord, since: float, now: float) -> bool:
     """Whether the run ended without a picture after ``since``. An end in the future does not count."""
     return record.state is RunState.FAILED and since < (record.finished_at or 0.0) <= now

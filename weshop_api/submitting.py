@@ -76,6 +76,11 @@ class Submitter:
         self._clicks: set[_Click] = set()
         self._twins: WeakValueDictionary[str, _Twins] = WeakValueDictionary()
 
+    @property
+    def owners(self) -> frozenset[str]:
+        """Who is at work in this process. That needs no lease to be known, which ends when a computer sleeps."""
+        return frozenset(click.owner for click in self._clicks)
+
     def turn(self, plan: RunPlan) -> Turn:
         """The turn of a request that begins now. To be kept until it has ended, so that equal ones find it."""
         twins = self._twins.get(plan.fingerprint)
@@ -97,6 +102,7 @@ class Submitter:
         """
         click = _Click(self, request, turn, patience_seconds, report)
         task = self.background.start(click.run())
+        task.add_done_callback(lambda _: self._clicks.discard(click))
         self._clicks.add(click)
         try:
             await asyncio.wait({task})
@@ -106,8 +112,6 @@ class Submitter:
             raise
         except _AbandonedError:
             raise NotSentError("Nothing was submitted, because the program is closing. Queue again.") from None
-        finally:
-            self._clicks.discard(click)
 
     def close(self) -> None:
         """Give back what has not been sent yet, so that nothing is left to wait for but what is on its way."""
@@ -133,7 +137,7 @@ class _Click:
         self._turn = turn
         self._patience_seconds = patience_seconds
         self._report = report
-        self._owner = uuid4().hex
+        self.owner = uuid4().hex
         self.abandoned = asyncio.Event()
 
     async def run(self) -> tuple[RunRecord, bool]:
@@ -151,7 +155,8 @@ class _Click:
             turn = self._turn
             if turn.twins.error is not None:
                 raise turn.twins.error
-            claim = await self._call(self._ledger.claim, turn.plan, self._owner, LEASE_SECONDS, turn.since)
+            others = self._submitter.owners - {self.owner}
+            claim = await self._call(self._ledger.claim, turn.plan, self.owner, LEASE_SECONDS, turn.since, others)
             if claim.kind is not ClaimKind.WAIT:
                 return claim
             self._tell("another node is submitting the same run")

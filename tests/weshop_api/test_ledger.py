@@ -50,6 +50,18 @@ def test_the_same_owner_waits_for_itself_too(ledger: Ledger) -> None:
     assert ledger.claim(PLAN, "me", LEASE_SECONDS).kind is ClaimKind.WAIT
 
 
+def test_an_owner_that_is_known_to_be_at_work_is_waited_for_when_its_lease_has_ended(
+    ledger: Ledger, clock: Clock
+) -> None:
+    """A computer that slept, or a slow disk, keeps it from renewing."""
+    first = claimed(ledger, "asleep")
+    clock.now += 3600
+
+    assert ledger.claim(PLAN, "other", LEASE_SECONDS, at_work=frozenset({"asleep"})).kind is ClaimKind.WAIT
+    ledger.outcome_unknown(first)
+    assert ledger.claim(PLAN, "other", LEASE_SECONDS, at_work=frozenset({"asleep"})).kind is ClaimKind.REPLAY
+
+
 @pytest.mark.parametrize("ending", ["lease expired", "outcome unknown"])
 def test_a_submission_without_an_answer_is_replayed_with_everything_it_was_sent_with(
     ledger: Ledger, clock: Clock, ending: str

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from emulator import Fault
 from weshop_api.errors import OutcomeUnknownError, RunFailedError
+from weshop_api.http import Timeouts
 from weshop_api.seedream import Run
+from weshop_api.submitting import LEASE_SECONDS
 from weshop_api.weshop import Limits
 
 from .shops import Shops, Told, error_of, pro, run, until
@@ -44,6 +47,27 @@ def test_a_run_that_fails_is_told_to_both_and_no_other_one_is_bought(shops: Shop
 
         assert [type(it) for it in ended] == [RunFailedError, RunFailedError]
         assert len(shops.emulator.runs) == 1
+        assert shops.emulator.unused_faults == ()
+
+    run(test)
+
+
+def test_a_lease_that_could_not_be_renewed_in_time_brings_no_twin_to_submit_as_well(shops: Shops) -> None:
+    """A slow disk or a computer that slept is the reason; the first request is still on its way."""
+
+    async def test() -> None:
+        told = Told()
+        shops.emulator.order("submit", Fault.late(LEASE_SECONDS + 4))
+        async with shops.open(timeouts=Timeouts()) as shop:
+            first = asyncio.ensure_future(shop.generate(pro()))
+            await until(lambda: bool(shops.emulator.runs))
+            twin = asyncio.ensure_future(shop.generate(pro(), report=told))
+            await until(lambda: any("another node" in sentence for sentence in told.sentences))
+            await shop._background.call(time.sleep, LEASE_SECONDS + 1)
+            ended = await asyncio.gather(first, twin)
+
+        assert len({it.execution_id for it in ended}) == 1
+        assert shops.count("submit") == 1
         assert shops.emulator.unused_faults == ()
 
     run(test)
