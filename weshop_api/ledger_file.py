@@ -85,6 +85,8 @@ def _prepare(connection: sqlite3.Connection, settings: StorageSettings) -> None:
         connection.execute(f"PRAGMA max_page_count = {settings.max_pages}")
     # A row must be on the disk before the request leaves, also when the power fails in between.
     connection.execute("PRAGMA synchronous = FULL")
+    # Without this macOS leaves what was written in the memory of the drive. Other systems know no difference.
+    connection.execute("PRAGMA fullfsync = ON")
     if known_version(connection, settings.migrations) < len(settings.migrations):
         use_write_ahead_log(connection)
         migrate(connection, settings.migrations)

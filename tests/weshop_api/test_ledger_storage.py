@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from weshop_api.ledger import ClaimKind, Ledger
+from weshop_api.ledger_file import StorageSettings, connect
 from weshop_api.ledger_schema import MIGRATIONS
 
 from .ledgers import (
@@ -33,6 +34,14 @@ def test_the_folder_and_the_file_are_private(opened: Callable[..., Ledger], path
 
     modes = [stat.S_IMODE(place.stat().st_mode) for place in (path.parent, path)]
     assert modes == [0o700, 0o600] or os.name == "nt"
+
+
+def test_a_row_reaches_the_disk_itself_on_every_system(path: Path) -> None:
+    """SQLite's FULL ends in the memory of the drive on macOS, and a power failure takes the row along."""
+    with contextlib.closing(connect(path, StorageSettings())) as connection:
+        settings = [connection.execute(f"PRAGMA {name}").fetchone() for name in ("synchronous", "fullfsync")]
+
+    assert settings == [(2,), (1,)]
 
 
 def test_the_write_ahead_log_is_private_too(opened: Callable[..., Ledger], path: Path) -> None:
