@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError, features
 
-from ..weshop_api.errors import DownloadError, WeShopError
+from ..weshop_api.errors import DownloadError, UndeliveredError, WeShopError
 
 Floats = NDArray[np.float32]
 
@@ -99,7 +99,10 @@ def strips(height: int, width: int, stop: threading.Event | None) -> Iterator[sl
 
 @contextmanager
 def reading(name: str, missing: tuple[int, ...] = ()) -> Iterator[None]:
-    """Turn what Pillow raises about a file into DownloadError; ``name`` is what the message calls the picture."""
+    """Turn what Pillow raises about a file into DownloadError, and a lack of memory for it into UndeliveredError.
+
+    ``name`` is what the message calls the picture.
+    """
     try:
         yield
     except UnidentifiedImageError as error:
@@ -108,7 +111,7 @@ def reading(name: str, missing: tuple[int, ...] = ()) -> Iterator[None]:
         ) from error
     except MemoryError as error:  # Pillow's has no words.
         sentence = f"{name} could not be read: there is not enough memory for it. {_AGAIN}"
-        raise DownloadError(sentence, missing=missing) from error
+        raise UndeliveredError(sentence, missing=missing) from error
     except _BROKEN as error:
         raise DownloadError(f"{name} could not be read: {error}. {_AGAIN}", missing=missing) from error
 

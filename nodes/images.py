@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..weshop_api.errors import DownloadError, UnusablePictureError
+from ..weshop_api.errors import DownloadError, UndeliveredError, UnusablePictureError
 from ..weshop_api.models import Picture
 from ..weshop_api.seedream import (
     MAX_REFERENCE_BYTES,
@@ -316,6 +316,7 @@ class PictureBatch:
             if self._batch is None:
                 self._claim(len(self._pictures) * height * width)
                 # By torch, not numpy: numpy asks Linux for huge pages, which virtual machines can be slow to give.
+                # The type is named because other packs change the default of the process while they load a model.
                 with allocating():
                     self._batch = torch.empty(len(self._pictures), height, width, 3, dtype=torch.float32).numpy()
             place: Floats = self._batch[index]
@@ -331,7 +332,7 @@ class PictureBatch:
 
 def _check_total(pixels: int, max_pixels: int) -> None:
     if pixels > max_pixels:
-        raise DownloadError(
+        raise UndeliveredError(
             f"The pictures would take {pixels / 1e6:,.0f} megapixels of memory, more than {max_pixels / 1e6:,.0f}. "
             "If they differ in size, set when_sizes_differ to crop; nothing else that Seedream makes is so large."
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
+import io
 import os
 import secrets
 import sys
@@ -20,7 +21,7 @@ from urllib.parse import quote
 
 from . import doctor, seedream
 from .addresses import check_public_url
-from .errors import DownloadError, InvalidRequestError, UnusablePictureError, WeShopError, clean_text
+from .errors import InvalidRequestError, UndeliveredError, UnusablePictureError, WeShopError, clean_text
 from .ledger import Ledger, RunRecord, RunState
 from .models import Picture, Reference, References
 from .progress import Progress
@@ -73,6 +74,9 @@ class _ProgressLine:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 1 after an error, which is told in one paragraph."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As on the error stream: a name that the encoding of the output lacks must not end a command half-way.
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int | None] = options.command
     try:
@@ -190,14 +194,19 @@ def _make_folder(folder: Path) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a file that is not there yet. Raises DownloadError when that is not possible."""
+    """Write a file that is not there yet. Raises UndeliveredError when that is not possible."""
+    is_begun = False
     try:
         with path.open("xb") as file:
+            is_begun = True
             file.write(data)
     except OSError as error:
         if isinstance(error, FileExistsError) and path.is_file() and path.read_bytes() == data:
             return
-        raise DownloadError(
+        if is_begun:
+            # The beginning of a picture would stand in the way of the whole one.
+            path.unlink(missing_ok=True)
+        raise UndeliveredError(
             f"{path} cannot be written: {error.strerror}. Remove what is in the way, or choose another folder."
         ) from None
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .background import gather_or_cancel
-from .errors import DownloadError, ExpiredAddressError, WeShopError
+from .errors import DownloadError, ExpiredAddressError, UndeliveredError, WeShopError
 from .progress import Phase, Progress
 
 if TYPE_CHECKING:
@@ -133,6 +133,8 @@ class _Delivery:
     async def _hand_on(self, index: int, result: Result, data: bytes) -> None:
         try:
             await self._deliver(index, data)
+        except UndeliveredError:
+            raise  # Next time the service may have deleted the picture, and what is kept is the only copy.
         except Exception:
             # What arrived is no picture; kept, it would fail again for ever.
             await self._owner.call(self._owner.spool.discard, self._run.execution_id, result.url)

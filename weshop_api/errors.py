@@ -22,7 +22,8 @@ WeShopError                       base class; ``str(error)`` is one paragraph a 
 |   `-- RunTimeoutError           accepted, still going when the wait ended
 `-- DownloadError                 a result could not be fetched
     |-- ExpiredAddressError       the file server no longer serves the picture; a fresh address may help
-    `-- ForbiddenAddressError     a URL that must not be fetched from this machine
+    |-- ForbiddenAddressError     a URL that must not be fetched from this machine
+    `-- UndeliveredError          a picture that was fetched could not be taken here
 
 Classes are decisions. Whether a request may be repeated is decided from them in ``retry``, and nowhere else.
 """
@@ -201,3 +202,7 @@ class ExpiredAddressError(DownloadError):
 
 class ForbiddenAddressError(DownloadError):
     """A URL points to a place that must not be fetched from this machine."""
+
+
+class UndeliveredError(DownloadError):
+    """There was no room or no place here for a picture that was fetched. It is kept: fetching it anew is no help."""

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from weshop_pack.nodes.images import PictureBatch, SizePolicy
 
-from weshop_api.errors import DownloadError
+from weshop_api.errors import UndeliveredError
 
 COMPLAINT = "megapixels of memory"
 
@@ -23,14 +23,14 @@ def blank(width: int, height: int) -> bytes:
 def test_a_batch_that_is_too_large_is_refused_before_it_is_allocated() -> None:
     batch = PictureBatch(16, "pad", max_pixels=500_000)
 
-    with pytest.raises(DownloadError, match=COMPLAINT):
+    with pytest.raises(UndeliveredError, match=COMPLAINT):
         batch.add(0, blank(200, 200))
 
 
 def test_memory_that_no_machine_has_is_told_in_a_sentence() -> None:
     batch = PictureBatch(10_000_000, "pad", max_pixels=10**18)
 
-    with pytest.raises(DownloadError, match=r"^Picture 1 could not be read: there is not enough memory for it"):
+    with pytest.raises(UndeliveredError, match=r"^Picture 1 could not be read: there is not enough memory for it"):
         batch.add(0, blank(6_000, 6_000))
 
 
@@ -39,7 +39,7 @@ def test_pictures_of_other_sizes_count_as_well() -> None:
     batch.add(0, blank(20, 20))
     batch.add(1, blank(150, 150))
 
-    with pytest.raises(DownloadError, match=COMPLAINT):
+    with pytest.raises(UndeliveredError, match=COMPLAINT):
         batch.add(2, blank(140, 140))
 
 
@@ -50,7 +50,7 @@ def test_a_wide_and_a_high_picture_do_not_span_a_huge_canvas(policy: SizePolicy)
     batch.add(0, blank(2_000, 10))
     batch.add(1, blank(10, 2_000))
 
-    with pytest.raises(DownloadError, match=COMPLAINT):
+    with pytest.raises(UndeliveredError, match=COMPLAINT):
         batch.finish()
 
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from emulator import Emulator, Fault
+from weshop_api import UndeliveredError, commands
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMPT = "a stone bridge at dawn"
@@ -190,6 +191,46 @@ def test_a_picture_that_cannot_be_written_is_told_in_one_paragraph(terminal: Ter
     assert ended.returncode == 1
     assert f"{execution_id}_1.jpg cannot be written: " in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_picture_that_cannot_be_written_is_kept_for_another_folder(terminal: Terminal) -> None:
+    execution_id = _execution_id(terminal.generate().stdout)
+    terminal.pictures[0].unlink()
+    (terminal.folder / "out" / f"{execution_id}_1.jpg").mkdir()
+    terminal.generate()
+    terminal.emulator.order("download", Fault.refuse(403, envelope="none"), forever=True)
+
+    fetched = terminal.run("fetch", execution_id, str(terminal.folder / "elsewhere"))
+
+    assert fetched.returncode == 0, fetched.stderr
+    assert len(list((terminal.folder / "elsewhere").iterdir())) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit for the size of a file")
+def test_half_a_picture_is_not_left_behind(tmp_path: Path) -> None:
+    import resource  # noqa: PLC0415 - see above
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
+    try:
+        with pytest.raises(UndeliveredError, match="cannot be written"):
+            commands._write(tmp_path / "large.jpg", b"x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_the_output_cannot_hold_is_written_out(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows gives a file or another program that takes the output an encoding of few characters."""
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
+
+    made = terminal.run("generate", PROMPT, "--out", str(terminal.folder / "\u6a4b"), "--task-name", "\u6a4b")
+    listed = terminal.run("runs")
+
+    assert (made.returncode, listed.returncode) == (0, 0), made.stderr + listed.stderr
+    assert r"\u6a4b" in made.stdout
+    assert r"  delivered  \u6a4b" in listed.stdout
 
 
 def test_a_reference_that_cannot_be_sent_is_named_before_anything_is_submitted(terminal: Terminal) -> None:

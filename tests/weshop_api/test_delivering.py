@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emulator import Fault, Where
-from weshop_api.errors import DownloadError, ExpiredAddressError
+from weshop_api.errors import DownloadError, ExpiredAddressError, UndeliveredError
 from weshop_api.seedream import Run
 from weshop_api.weshop import LEDGER_FILE, Limits, WeShop, default_folder
 
@@ -226,6 +226,22 @@ def test_a_picture_that_cannot_be_used_is_not_kept(shops: Shops, kind: type[Exce
         assert all(data.startswith(b"\xff\xd8") for data in again.pictures.values())
         assert downloads(shops)["2"] == 2
         assert shops.emulator.unused_faults == ()
+
+    run(test)
+
+
+def test_a_picture_for_which_there_was_no_room_is_kept_although_its_address_expires(shops: Shops) -> None:
+    async def test() -> None:
+        async with shops.open() as shop:
+            made = await four(shop)
+            desk = Desk({1: UndeliveredError("There is not enough memory for picture 2.")})
+            error = await error_of(shop.load(made, desk), DownloadError)
+            shops.emulator.order("download", Fault.refuse(403, envelope="none"), forever=True)
+            again = await loaded(shop, made)
+
+        assert error.missing == (2,)
+        assert len(again.pictures) == 4
+        assert downloads(shops)["2"] == 1
 
     run(test)
 
