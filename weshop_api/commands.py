@@ -21,11 +21,13 @@ from urllib.parse import quote
 
 from . import doctor, seedream
 from .addresses import check_public_url
+from .delivering import UNDELIVERED_SECONDS
 from .errors import InvalidRequestError, UndeliveredError, UnusablePictureError, WeShopError, clean_text
 from .ledger import Ledger, RunRecord, RunState
 from .models import Picture, Reference, References
 from .progress import Progress
 from .seedream import SeedreamRequest
+from .spool import FOLDER_NAME, Spool
 from .uploading import PictureSource
 from .weshop import DEFAULT_TIMEOUT_SECONDS, LEDGER_FILE, WeShop, default_folder
 
@@ -103,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("execution_id")
     fetch.add_argument("out", type=Path, help="folder for the pictures")
     fetch.set_defaults(command=lambda options: asyncio.run(_fetch(options)))
-    forget = commands.add_parser("forget", help="remove runs from the ledger; they stay at WeShop")
+    forget = commands.add_parser("forget", help="remove runs and their kept pictures here; they stay at WeShop")
     forget.add_argument("ids", nargs="*", help="execution ids")
     forget.add_argument("--older-than-days", type=float, help="ended runs and uploads that are older than this")
     forget.set_defaults(command=_forget)
@@ -266,8 +268,12 @@ def _forget(options: argparse.Namespace) -> None:
     if not options.ids and options.older_than_days is None:
         raise InvalidRequestError("Say what to forget: execution ids, or --older-than-days.")
     before = None if options.older_than_days is None else time.time() - options.older_than_days * SECONDS_PER_DAY
-    count = _ledger(options).forget(before=before, ids=options.ids)
-    print(f"{count} run{'' if count == 1 else 's'} forgotten.")
+    gone = _ledger(options).forget(before=before, ids=options.ids)
+    spool = Spool(options.folder / FOLDER_NAME, warn=_warn)
+    for execution_id in gone:
+        spool.drop(execution_id)
+    spool.sweep(UNDELIVERED_SECONDS)
+    print(f"{len(gone)} run{'' if len(gone) == 1 else 's'} forgotten.")
 
 
 def _examine(options: argparse.Namespace) -> int:
@@ -277,4 +283,8 @@ def _examine(options: argparse.Namespace) -> int:
 
 
 def _ledger(options: argparse.Namespace) -> Ledger:
-    return Ledger(options.folder / LEDGER_FILE, warn=lambda text: print(text, file=sys.stderr))
+    return Ledger(options.folder / LEDGER_FILE, warn=_warn)
+
+
+def _warn(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -29,7 +29,8 @@ _NEWEST_FIRST = "ORDER BY submitted_at DESC, id DESC"
 _OPEN = ", ".join(f"'{state.value}'" for state in OPEN_STATES)
 # An open run comes before any other, then a success; among equals the newest counts.
 _BY_WEIGHT = f"ORDER BY state IN ({_OPEN}) DESC, state = 'success' DESC, id DESC LIMIT 1"
-_FORGET_ENDED = f"DELETE FROM runs WHERE submitted_at < ? AND state NOT IN ({_OPEN})"  # noqa: S608 - our own words
+_ROWS = "SELECT id, execution_id FROM runs"
+_ENDED_BEFORE = f"{_ROWS} WHERE submitted_at < ? AND state NOT IN ({_OPEN})"
 
 
 class Ledger:
@@ -225,21 +226,23 @@ class Ledger:
 
         self._storage.write(drop)
 
-    def forget(self, *, before: float | None = None, ids: Iterable[str] = ()) -> int:
-        """Remove runs and return their number.
+    def forget(self, *, before: float | None = None, ids: Iterable[str] = ()) -> tuple[str, ...]:
+        """Remove runs and return the execution id of each, empty for one that has none.
 
         ``before`` (unix seconds) removes older runs that have ended, and older uploads; open runs stay, because they
         may be paid for. ``ids`` are execution ids or Idempotency-Keys and remove those runs in any state.
         """
         names = [(text(name), text(name)) for name in ids if name]
 
-        def drop(connection: sqlite3.Connection) -> int:
-            by_name = connection.executemany("DELETE FROM runs WHERE execution_id = ? OR idempotency_key = ?", names)
-            count = by_name.rowcount if names else 0
+        def drop(connection: sqlite3.Connection) -> tuple[str, ...]:
+            gone: dict[int, str] = {}
+            for name in names:
+                gone.update(connection.execute(f"{_ROWS} WHERE execution_id = ? OR idempotency_key = ?", name))
             if before is not None:
-                count += connection.execute(_FORGET_ENDED, (before,)).rowcount
+                gone.update(connection.execute(_ENDED_BEFORE, (before,)))
                 connection.execute("DELETE FROM uploads WHERE uploaded_at < ?", (before,))
-            return count
+            connection.executemany("DELETE FROM runs WHERE id = ?", [(row,) for row in gone])
+            return tuple(gone.values())
 
         return self._storage.write(drop)
 

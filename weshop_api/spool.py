@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_MAX_BYTES = 2_000_000_000
+FOLDER_NAME = "undelivered"  # Beside the ledger.
 
 _NAME_DIGITS = 32
 _ADDRESS_DIGITS = 16

@@ -23,7 +23,7 @@ from .models import RunStatus
 from .progress import Phase, Progress, silent
 from .schedule import next_poll_delay_seconds
 from .seedream import Run
-from .spool import Spool
+from .spool import FOLDER_NAME, Spool
 from .submitting import Submitter
 from .uploading import Uploader
 from .watching import Watch, accounts_for_all, look, watch
@@ -106,7 +106,7 @@ class WeShop:
         self._next_poll_delay_seconds = next_poll_delay_seconds
         self._background = Background()
         self._runs = AdaptiveLimit(limits.runs)
-        spool = Spool(folder / "undelivered", warn=log.warning)
+        spool = Spool(folder / FOLDER_NAME, warn=log.warning)
         self._submitter = Submitter(client, self.ledger, self._background, self._runs)
         self._uploader = Uploader(client, self.ledger, self._background, AdaptiveLimit(limits.uploads), scope)
         self._deliverer = Deliverer(

@@ -85,7 +85,7 @@ def exercise(ledger: Ledger) -> None:
     ledger.remember_upload(replace(UPLOAD, content_hash=plan.fingerprint), SCOPE)
     assert ledger.find_upload(plan.fingerprint, SCOPE) is not None
     ledger.forget_uploads(["https://pictures.example/none.png"], SCOPE)
-    assert ledger.forget(ids=[execution_id]) == 1
+    assert ledger.forget(ids=[execution_id]) == (execution_id,)
     assert ledger.current(SCOPE, plan.fingerprint) is None
 
 

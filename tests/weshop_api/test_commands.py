@@ -15,6 +15,7 @@ from PIL import Image
 
 from emulator import Emulator, Fault
 from weshop_api import UndeliveredError, commands
+from weshop_api.spool import Spool
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMPT = "a stone bridge at dawn"
@@ -245,6 +246,34 @@ def test_a_reference_that_cannot_be_sent_is_named_before_anything_is_submitted(t
     assert "notes.txt must be a PNG or JPEG file" in not_a_picture.stderr
     assert 'http://example.com/b.png" cannot be used: it does not begin with https://' in not_public.stderr
     assert terminal.emulator.requests == ()
+
+
+def test_what_is_forgotten_leaves_no_picture_behind(terminal: Terminal) -> None:
+    address, folder = "https://pictures.example/1.png", terminal.folder / "state" / "undelivered"
+    spool = Spool(folder, warn=pytest.fail)
+    forgotten = _execution_id(terminal.generate().stdout)
+    spool.keep("run-that-nobody-came-for", address, b"picture")
+    for path in folder.rglob("*"):
+        os.utime(path, times=(0, 0))
+    spool.keep(forgotten, address, b"picture")
+    spool.keep("run-of-today", address, b"picture")
+
+    ended = terminal.run("forget", forgotten)
+
+    assert ended.stdout == "1 run forgotten.\n"
+    runs = (forgotten, "run-that-nobody-came-for", "run-of-today")
+    assert [spool.get(execution_id, address) for execution_id in runs] == [None, None, b"picture"]
+
+
+def test_forgetting_by_age_removes_the_pictures_of_the_runs_it_removes(terminal: Terminal) -> None:
+    spool = Spool(terminal.folder / "state" / "undelivered", warn=pytest.fail)
+    forgotten = _execution_id(terminal.generate().stdout)
+    spool.keep(forgotten, "https://pictures.example/1.png", b"picture")
+
+    ended = terminal.run("forget", "--older-than-days", "0")
+
+    assert ended.stdout == "1 run forgotten.\n"
+    assert spool.get(forgotten, "https://pictures.example/1.png") is None
 
 
 def test_forget_without_saying_what_is_refused(terminal: Terminal) -> None:

@@ -235,9 +235,9 @@ def test_forgetting_by_age_spares_runs_that_may_be_paid_for(ledger: Ledger, cloc
     clock.now += 100
     ledger.finished(running(ledger, replace(PLAN, fingerprint="young"), "run-young"), RESULTS)
 
-    count = ledger.forget(before=clock.now)
+    gone = ledger.forget(before=clock.now)
 
-    assert count == 1
+    assert gone == ("run-old",)
     assert {run.fingerprint for run in ledger.recent_runs()} == {"going", "unknown", "young"}
 
 
@@ -255,9 +255,9 @@ def test_a_run_is_forgotten_by_its_id_in_any_state(ledger: Ledger) -> None:
     unknown = ledger.outcome_unknown(claimed(ledger, plan=replace(PLAN, fingerprint="f2")))
     running(ledger, replace(PLAN, fingerprint="f3"), "run-3")
 
-    count = ledger.forget(ids=["run-1", unknown.idempotency_key, "", "run-9"])
+    gone = ledger.forget(ids=["run-1", unknown.idempotency_key, "", "run-9"])
 
-    assert count == 2
+    assert gone == ("run-1", "")
     assert [run.execution_id for run in ledger.recent_runs()] == ["run-3"]
 
 
@@ -296,7 +296,7 @@ def test_text_that_is_no_proper_unicode_does_no_harm(ledger: Ledger) -> None:
     assert found.reference_urls == plan.reference_urls
     assert found.results == after.results
     assert found.execution_id == after.execution_id
-    assert ledger.forget(ids=[hostile]) == 1
+    assert ledger.forget(ids=[hostile]) == (found.execution_id,)
 
 
 def test_what_is_returned_is_what_is_stored(ledger: Ledger) -> None:
