@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 SECONDS_PER_DAY = 86_400
 MOST_LABEL_CHARACTERS = 80
+_FOLDER_HELP = "where the ledger is"
 # How files begin that the service takes as references.
 _SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "image/png", ".png"), (b"\xff\xd8\xff", "image/jpeg", ".jpg"))
 
@@ -93,9 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 -m weshop_api", description="Seedream 5.0 through WeShop.")
-    parser.add_argument(
-        "--folder", type=Path, default=default_folder(), help="where the ledger is (default: %(default)s)"
-    )
+    parser.add_argument("--folder", type=Path, default=default_folder(), help=f"{_FOLDER_HELP} (default: %(default)s)")
     commands = parser.add_subparsers(required=True, metavar="generate | runs | fetch | forget | doctor")
     _add_generate(commands.add_parser("generate", help="make pictures; costs points of your WeShop account"))
     runs = commands.add_parser("runs", help="list past runs, newest first")
@@ -111,6 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     forget.set_defaults(command=_forget)
     examine = commands.add_parser("doctor", help="say what works and what does not; costs nothing")
     examine.set_defaults(command=_examine)
+    for after in commands.choices.values():
+        # Only where it is given, or what stands before the command would be overwritten.
+        after.add_argument("--folder", type=Path, default=argparse.SUPPRESS, help=_FOLDER_HELP)
     return parser
 
 

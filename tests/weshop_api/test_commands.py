@@ -29,7 +29,10 @@ class Terminal:
         self.emulator = emulator
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "weshop_api", "--folder", str(self.folder / "state"), *arguments]
+        return self.call("--folder", str(self.folder / "state"), *arguments)
+
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "weshop_api", *arguments]
         environment = {**os.environ, "WESHOP_BASE_URL": self.emulator.base_url}
         return subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
@@ -106,6 +109,17 @@ def order_run(emulator: Emulator, execution_id: str, image: str) -> None:
     for operation, data in answers.items():
         body = json.dumps({"success": True, "data": data}).encode()
         emulator.order(operation, Fault.answer(body, content_type="application/json"))
+
+
+def test_the_folder_may_be_named_before_or_after_the_command(terminal: Terminal) -> None:
+    execution_id = _execution_id(terminal.generate().stdout)
+    state, elsewhere = str(terminal.folder / "state"), str(terminal.folder / "elsewhere")
+
+    before = terminal.call("--folder", state, "runs")
+    after = terminal.call("runs", "--folder", state)
+    both = terminal.call("--folder", elsewhere, "runs", "--folder", state)
+
+    assert [ended.stdout.split()[:1] for ended in (before, after, both)] == [[execution_id]] * 3
 
 
 def test_an_execution_id_leads_to_no_other_folder(terminal: Terminal) -> None:
