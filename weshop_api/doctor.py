@@ -21,11 +21,12 @@ from . import protocol
 from .client import KEY_CHECK_TIMEOUTS, check_key
 from .credentials import BASE_URL_VARIABLE, Service, find_key
 from .errors import AuthenticationError, ForbiddenDestinationError, NoAnswerError, NotSentError, WeShopError
-from .http import DownloadSession
+from .http import UPLOAD_FIELD, DownloadSession
 from .ledger import Ledger, RunState
 from .ledger_records import OPEN_STATES
+from .models import Reference, References
 from .network import Network
-from .seedream import MODELS
+from .seedream import AGENT_NAME, MODELS, WEB_SEARCH_TOOL, SeedreamRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,12 +37,14 @@ DESCRIPTION_PATH = "/agent/openapi.yaml"
 MAX_DESCRIPTION_BYTES = 4_000_000
 MOST_RUNS_COUNTED = 1_000_000
 
-# What the library calls, as a description would write it.
+# What the library calls, as a description would write it. Without the first three there are no pictures.
 _CALLS = {
     "upload": protocol.UPLOAD_PATH,
     "submit": protocol.RUNS_PATH,
     "poll": f"{protocol.RUNS_PATH}/{{id}}",
 }
+_OTHER_CALLS = {"estimate": protocol.ESTIMATE_PATH, "key check": protocol.KEY_CHECK_PATH.partition("?")[0]}
+_WORDS = (AGENT_NAME, *(model.name for model in MODELS), WEB_SEARCH_TOOL, "Idempotency-Key")
 
 
 class State(str, Enum):
@@ -141,7 +144,7 @@ async def answer_finding(service: Service, key: ApiKey | None) -> Finding:
 
 
 async def description_finding(service: Service, network: Network, *, is_reachable: bool) -> Finding:
-    """Whether the service's published description still names the calls and models that the library relies on."""
+    """Whether the service's published description still names what the library relies on."""
     topic = "description"
     if not is_reachable:
         return Finding(State.UNCHECKED, topic, "the service was not reached")
@@ -159,23 +162,45 @@ async def description_finding(service: Service, network: Network, *, is_reachabl
 
 
 def judge_description(text: str) -> Finding:
-    """Search an OpenAPI document, as text, for what the library relies on."""
+    """Search an OpenAPI document, as text, for what the library relies on.
+
+    How much the document says is up to the service. So what it does not name is a hint, and a problem only where it
+    names some of the calls that every run needs and not the others.
+    """
     topic = "description"
     if not re.search(r"(?m)^[\"']?openapi[\"']?[ \t]*:", text) or not re.search(r"(?m)^[\"']?paths[\"']?[ \t]*:", text):
         return Finding(State.UNCHECKED, topic, f"what {DESCRIPTION_PATH} hands out is not an OpenAPI document in YAML")
     missing = [f"{name} ({path})" for name, path in _CALLS.items() if not _names_path(text, path)]
+    if len(missing) == len(_CALLS):
+        return Finding(State.UNCHECKED, topic, "names none of the calls used here, so it may be about others")
     if missing:
         sentence = f"no longer names {', '.join(missing)}; look for a newer version of this pack"
         return Finding(State.PROBLEM, topic, sentence)
-    unnamed = [model.name for model in MODELS if model.name not in text]
-    models = f"; it does not name {' and '.join(unnamed)}, which it need not" if unnamed else " and all models"
-    return Finding(State.OK, topic, f"still names the calls used here: {', '.join(_CALLS)}{models}")
+    unnamed = _unnamed(text)
+    rest = f"; not named, which it need not be: {', '.join(unnamed)}" if unnamed else ", their fields and all models"
+    return Finding(State.OK, topic, f"still names the calls used here: {', '.join(_CALLS)}{rest}")
+
+
+def _unnamed(text: str) -> tuple[str, ...]:
+    """What else the library sends that this document does not name."""
+    calls = tuple(f"{name} ({path})" for name, path in _OTHER_CALLS.items() if not _names_path(text, path))
+    fields = tuple(field for field in _fields() if not re.search(rf"(?<![\w/-]){field}[\"']?[ \t]*:", text))
+    return (*calls, *fields, *(word for word in _WORDS if word not in text))
+
+
+def _fields() -> tuple[str, ...]:
+    """The names in an upload and in the body of a run that uses everything, each once, in their order."""
+    everything = SeedreamRequest("prompt", web_search=True, references=References((Reference("https://a.example"),)))
+    body = protocol.submit_body(everything, everything.references.urls, "label")
+    found = re.findall(r'"(\w+)":', body.decode())
+    return tuple(dict.fromkeys((UPLOAD_FIELD, *found)))
 
 
 def _names_path(text: str, path: str) -> bool:
     # A description may call the id anything, and may or may not repeat what all paths begin with.
-    pattern = re.escape(path).replace(re.escape("{id}"), r"\{[^{}/\s]+\}")
-    return re.search(rf"(?m)^[ \t]*[\"']?(/openapi)?{pattern}[\"']?[ \t]*:", text) is not None
+    first, _, rest = path.lstrip("/").partition("/")
+    rest = re.escape(rest).replace(re.escape("{id}"), r"\{[^{}/\s]+\}")
+    return re.search(rf"(?m)^[ \t]*[\"']?((/openapi)?/{first})?/{rest}[\"']?[ \t]*:", text) is not None
 
 
 def ledger_findings(file: Path) -> tuple[Finding, ...]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .credentials import ApiKey, Service
     from .models import Picture
 
+UPLOAD_FIELD = "image"
 MAX_REPLY_BYTES = 8_000_000
 MAX_PICTURE_BYTES = 64_000_000
 MAX_ERROR_BYTES = 64_000
@@ -89,7 +90,7 @@ class ApiSession:
         """Send one request and read the whole answer, whatever its status; redirects are not followed.
 
         ``path`` is appended to the service's base URL; ``content`` is JSON; ``file`` goes as the multipart field
-        ``image``. Should the service quote the key, the answer has asterisks in its place.
+        ``UPLOAD_FIELD``. Should the service quote the key, the answer has asterisks in its place.
         Raises NotSentError, NoAnswerError, UnreadableReplyError (too large), ForbiddenDestinationError, and what
         finding the key raises.
         """
@@ -101,7 +102,7 @@ class ApiSession:
             self._service.base_url + path,
             content=content,
             headers=_OWN_HEADERS | ({} if content is None else {"Content-Type": "application/json"}) | dict(headers),
-            files=None if file is None else {"image": _part(file)},
+            files=None if file is None else {UPLOAD_FIELD: _part(file)},
             extensions={"timeout": self._limits, FRESH_CONNECTION: content is not None},
         )
         total_seconds = self._timeouts.call_total_seconds if file is None else self._timeouts.upload_total_seconds

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from emulator import Emulator, Fault
+from emulator.openapi import describe
 from weshop_api import doctor
 from weshop_api.credentials import Service
 from weshop_api.doctor import Finding, State
@@ -185,7 +186,52 @@ def test_a_description_may_write_paths_in_several_ways() -> None:
     finding = doctor.judge_description(DESCRIPTION)
 
     assert finding.state is State.OK
-    assert "it does not name Seedream_50_Lite and Seedream_50_Pro" in finding.text
+    assert "upload, submit, poll; not named, which it need not be: estimate (/agent/power-estimates)" in finding.text
+
+
+def test_paths_may_begin_after_what_the_address_of_the_description_has_already() -> None:
+    shortened = DESCRIPTION.replace("/openapi", "").replace("/agent", "")
+
+    assert doctor.judge_description(shortened).state is State.OK
+
+
+def test_the_description_of_the_emulator_names_all_that_is_used() -> None:
+    finding = doctor.judge_description(describe())
+
+    assert str(finding).endswith("upload, submit, poll, their fields and all models")
+
+
+@pytest.mark.parametrize(
+    ("gone", "told"),
+    [
+        ("/agent/power-estimates:", "estimate (/agent/power-estimates)"),
+        ("/v1/agent/info:", "key check (/v1/agent/info)"),
+        ("image: {type: string, format: binary}", "image"),
+        ("modelName:", "modelName"),
+        ("textDescription:", "textDescription"),
+        ("images: {", "images"),
+        ("taskName:", "taskName"),
+        ("tools:", "tools"),
+        ("batchCount:", "batchCount"),
+        ("safeGenerate:", "safeGenerate"),
+        ("Seedream_50_Pro", "Seedream_50_Pro"),
+        ("web_search", "web_search"),
+        ("Idempotency-Key", "Idempotency-Key"),
+    ],
+)
+def test_a_name_that_the_description_lacks_is_told_and_is_no_problem(gone: str, told: str) -> None:
+    assert gone in describe()
+
+    finding = doctor.judge_description(describe().replace(gone, "other:"))
+
+    assert finding.state is State.OK
+    assert finding.text.endswith(f"; not named, which it need not be: {told}")
+
+
+def test_a_description_of_other_calls_is_not_judged() -> None:
+    finding = doctor.judge_description("openapi: 3.1.0\npaths:\n  /pets:\n    get: {}\n")
+
+    assert finding.state is State.UNCHECKED
 
 
 @pytest.mark.parametrize(
