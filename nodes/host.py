@@ -1,4 +1,4 @@
-"""The only place that touches ComfyUI's internals: the background loop, interruption, progress, folders.
+"""Where the nodes meet ComfyUI's executor: the background loop, interruption, progress, folders.
 
 The host gives every prompt an event loop of its own, lets synchronous nodes block that loop, and throws all pending
 work away when a prompt ends. So the service lives in a loop of ours, on a daemon thread, for the life of the process;
