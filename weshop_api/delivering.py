@@ -7,6 +7,8 @@ run has been delivered, so that the next attempt fetches only what is missing.
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 # Longer than a long weekend: pictures of a run that nobody asked for again can still be fetched by its id.
 UNDELIVERED_SECONDS = 7 * 86_400.0
+log = logging.getLogger("weshop")
 
 
 class Deliverer:
@@ -75,8 +78,16 @@ class Deliverer:
         if kept is not None:
             return kept
         async with self.limit.slot():
-            data = await self.client.download(result.url)
+            data = await self.download(execution_id, result.number, result.url)
         await self.call(self.spool.keep, execution_id, result.url, data)
+        return data
+
+    async def download(self, execution_id: str, number: int, url: str) -> bytes:
+        """One file, from the service. Raises DownloadError, and ExpiredAddressError where a fresh address may help."""
+        started = time.monotonic()
+        data = await self.client.download(url)
+        seconds = time.monotonic() - started
+        log.debug("run %s: picture %d downloaded, %d bytes in %.1f s", execution_id, number, len(data), seconds)
         return data
 
     async def load(self, run: Run, deliver: Deliver, report: Report) -> None:
@@ -146,9 +157,9 @@ class _Delivery:
         if kept is not None:
             return kept
         try:
-            data = await owner.client.download(result.url)
+            data = await owner.download(execution_id, result.number, result.url)
         except ExpiredAddressError:
-            data = await owner.client.download(await self._fresh_address(result))
+            data = await owner.download(execution_id, result.number, await self._fresh_address(result))
         if not await owner.call(owner.spool.keep, execution_id, result.url, data):
             self.is_kept = False
         return data

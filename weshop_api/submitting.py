@@ -138,6 +138,7 @@ class _Click:
         self._patience_seconds = patience_seconds
         self._report = report
         self.owner = uuid4().hex
+        self._attempts = 0
         self.abandoned = asyncio.Event()
 
     async def run(self) -> tuple[RunRecord, bool]:
@@ -190,12 +191,15 @@ class _Click:
             raise _OvertakenError
         self._tell()
         limit = self._submitter.limit
+        self._attempts += 1
+        log.debug("submitting a run of %s, attempt %d of this click", record.model, self._attempts)
         try:
             submission = await self._submitter.client.submit(body, record.idempotency_key)
         except LimitReachedError:
             limit.refused()
             raise
         limit.accepted()
+        log.debug("run %s was accepted at attempt %d", submission.execution_id, self._attempts)
         return submission
 
     async def _give_back(self, record: RunRecord, error: Exception) -> None:
@@ -235,6 +239,7 @@ class _Click:
         raise _AbandonedError
 
     def _on_refused(self, error: BaseException, wait_seconds: float) -> None:
+        log.debug("not accepted (%s), next attempt in %.1f s", type(error).__name__, wait_seconds)
         if isinstance(error, LimitReachedError):
             self._tell(f"WeShop accepts no more runs at the moment, next attempt in {wait_seconds:.0f} s")
         else:

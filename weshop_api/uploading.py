@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from .ledger import Ledger
     from .limits import AdaptiveLimit
     from .models import Picture
+
+log = logging.getLogger("weshop")
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,10 @@ class Uploader:
                 return known, ""
             async with self._limit.slot():
                 picture = await source.encode()
+                started = time.monotonic()
                 url = await self._client.upload(picture)
+                seconds = time.monotonic() - started
+                log.debug("uploaded %s, %.2f MB in %.1f s", picture.media_type, len(picture.data) / 1e6, seconds)
             reference = Reference(url, picture.width, picture.height, content_hash)
             await self._call(self._ledger.remember_upload, reference, self._scope)
             return reference, picture.note
