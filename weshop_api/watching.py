@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ POLL_TIMEOUT_SECONDS = 15.0
 REFUSAL_PATIENCE = 3
 # How often a success is looked at again that does not account for all its pictures yet.
 LOOKS_AGAIN = 2
+log = logging.getLogger("weshop")
 
 
 @dataclass(frozen=True)
@@ -176,9 +178,12 @@ class _Watcher:
             self._was_going |= not self._last.status.is_terminal
             if not self._fullest or len(self._last.usable) >= len(self._fullest.usable):
                 self._fullest = self._last
+            usable = len(self._last.usable)
+            log.debug("run %s: poll says %s, pictures: %d", self._what.execution_id, self._last.status_text, usable)
             self._tell()
 
     def _note_failure(self, error: WeShopError) -> None:
+        log.debug("run %s: poll failed (%s)", self._what.execution_id, type(error).__name__)
         self._failures += 1
         self._last_error = error
         is_refusal = isinstance(error, AuthenticationError | NotFoundError)

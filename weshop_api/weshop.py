@@ -16,7 +16,7 @@ from . import protocol
 from .background import Background
 from .client import WeShopClient
 from .delivering import Deliverer
-from .errors import InvalidRequestError, NotFoundError, RunFailedError
+from .errors import InvalidRequestError, NotFoundError, RunFailedError, RunTimeoutError
 from .ledger import Ledger, RunPlan, RunState
 from .limits import AdaptiveLimit
 from .models import RunStatus
@@ -237,12 +237,14 @@ class WeShop:
             execution = ending.execution
             if request is None and execution.status is not RunStatus.SUCCESS and execution.usable:
                 # Somebody asks for this very run: what it has is handed out, and it stays a failed one.
-                return _run(replace(record, results=execution.results), request, execution.status, is_reused=True)
+                run = _run(replace(record, results=execution.results), request, execution.status, is_reused=True)
+                log.info("%s", _summary(record, _came_of(execution), run.reused_from))
+                return run
             record = await self._settle(record, ending)
         elif not accounts_for_all(record.results, record.batch_count):
             record = await self._with_late_pictures(record)
         run = _run(record, request, RunStatus.SUCCESS, is_reused=is_reused)
-        log.info("%s", _summary(record, run))
+        log.info("%s", _summary(record, _pictures(len(run.usable)), run.reused_from))
         return run
 
     async def _lives_on(self, record: RunRecord) -> bool:
@@ -269,14 +271,19 @@ class WeShop:
             batch_count=record.batch_count,
             is_new=is_new,
         )
-        return await watch(self.client, what, report, self._next_poll_delay_seconds)
+        try:
+            return await watch(self.client, what, report, self._next_poll_delay_seconds)
+        except RunTimeoutError:
+            log.info("%s", _summary(record, f"not ended after a wait of {timeout_seconds:.0f} s"))
+            raise
 
     async def _settle(self, record: RunRecord, ending: Ending) -> RunRecord:
         """Write down how the run ended. Raises RunFailedError when that is without a usable picture."""
         execution, seconds = ending.execution, ending.seconds
         if execution.status is RunStatus.SUCCESS and execution.usable:
             return await self._background.call(self.ledger.finished, record, execution.results, seconds=seconds)
-        await self._background.call(self.ledger.failed, record, seconds=seconds)
+        record = await self._background.call(self.ledger.failed, record, seconds=seconds)
+        log.info("%s", _summary(record, _came_of(execution)))
         raise _failure(execution)
 
 
@@ -300,14 +307,17 @@ def _failure(execution: Execution) -> RunFailedError:
     )
 
 
-def _summary(record: RunRecord, run: Run) -> str:
-    """One line about a run for the log: id, model, size, seconds, points."""
-    parts = [f"run {run.execution_id}", record.model, record.image_size]
-    parts += [_pictures(len(run.usable))]
-    parts += [f"{run.seconds:.1f} s"] if run.seconds is not None else []
-    parts += [f"{run.charge.charged_points:g} points"] if run.charge.charged_points is not None else []
-    parts += [f"reused from {run.reused_from}"] if run.reused_from else []
+def _summary(record: RunRecord, came_of: str, reused_from: str = "") -> str:
+    """One line about a run for the log: id, model, size, what came of it, seconds, points."""
+    parts = [f"run {record.execution_id}", record.model, record.image_size, came_of]
+    parts += [f"{record.seconds:.1f} s"] if record.seconds is not None else []
+    parts += [f"{record.charge.charged_points:g} points"] if record.charge.charged_points is not None else []
+    parts += [f"reused from {reused_from}"] if reused_from else []
     return ", ".join(part for part in parts if part)
+
+
+def _came_of(execution: Execution) -> str:
+    return f"{execution.status_text}, {_pictures(len(execution.usable))}"
 
 
 def _pictures(count: int) -> str:

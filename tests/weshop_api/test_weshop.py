@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from pathlib import Path
 
 import pytest
@@ -354,22 +353,6 @@ def test_what_is_asked_of_a_closed_service_fails_instead_of_waiting_for_ever(sho
             assert "has been closed" in str(await error_of(work, WeShopError))
 
     run(test)
-
-
-# The log -----------------------------------------------------------------------------------------------------------
-
-
-def test_one_line_a_run_tells_id_model_size_time_and_points(shops: Shops, caplog: pytest.LogCaptureFixture) -> None:
-    async def test() -> None:
-        async with shops.open() as shop:
-            made = await shop.generate(pro("a very secret prompt"))
-
-        (line,) = [record.getMessage() for record in caplog.records if record.name == "weshop"]
-        assert line == f"run {made.execution_id}, Seedream_50_Pro, 1K, 1 picture, 10 points"
-        assert "secret" not in caplog.text
-
-    with caplog.at_level(logging.INFO):
-        run(test)
 
 
 def test_pictures_that_cannot_be_had_leave_the_run_undelivered(shops: Shops) -> None:
