@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import Executor, Future
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .errors import WeShopError
 
@@ -44,6 +44,25 @@ async def _stopped(task: asyncio.Future[T]) -> bool:
     task.cancel()
     await asyncio.wait({task})
     return task.cancelled() or task.exception() is not None
+
+
+class SharedTask(Generic[T]):
+    """Work that is done once for all who wait for it, each inside ``async with``. The last one who leaves ends it."""
+
+    def __init__(self, work: Coroutine[object, object, T]) -> None:
+        self.is_over = False
+        self._task = asyncio.ensure_future(work)
+        self._waiters = 0
+
+    async def __aenter__(self) -> asyncio.Task[T]:
+        self._waiters += 1
+        return self._task
+
+    async def __aexit__(self, *_: object) -> None:
+        self._waiters -= 1
+        if not self._waiters:
+            self.is_over = True
+            await _stopped(self._task)
 
 
 async def gather_or_cancel(work: Iterable[Coroutine[object, object, T]]) -> list[T]:

@@ -6,11 +6,15 @@ Reads and uploads are repeated by the retry policy. ``submit`` is one attempt an
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from . import protocol
+from .background import SharedTask
 from .credentials import Service, find_key
 from .errors import (
     DownloadError,
@@ -50,6 +54,8 @@ class WeShopClient:
         self._files = files
         self.scope = scope
         self.policy = policy or RetryPolicy()
+        self._polls: WeakValueDictionary[str, SharedTask[Execution]] = WeakValueDictionary()
+        self._polled_at: dict[str, float] = {}
 
     @classmethod
     def from_environment(
@@ -93,9 +99,17 @@ class WeShopClient:
             raise _outcome_unknown(error) from error
 
     async def poll(self, execution_id: str) -> Execution:
-        """Read where a run stands, once: whoever watches has a rhythm of its own."""
-        answer = await self._api.send("GET", protocol.run_path(execution_id))
-        return protocol.read_execution(answer, execution_id)
+        """Read where a run stands, once: whoever watches has a rhythm of its own.
+
+        Who asks while another waits for the answer gets the same one, and a run that was asked about a moment ago is
+        asked about a moment later.
+        """
+        shared = self._polls.get(execution_id)
+        if shared is None or shared.is_over:
+            shared = self._polls[execution_id] = SharedTask(self._poll_in_time(execution_id))
+        async with shared as task:
+            await asyncio.wait({task})
+            return task.result()
 
     async def read(self, execution_id: str) -> Execution:
         """Read where a run stands, patiently."""
@@ -104,6 +118,14 @@ class WeShopClient:
             return await self.poll(execution_id)
 
         return await self.policy.reading()(attempt)
+
+    async def _poll_in_time(self, execution_id: str) -> Execution:
+        now, gap_seconds = time.monotonic(), self.policy.between_polls_seconds
+        self._polled_at = {name: at for name, at in self._polled_at.items() if now - at < gap_seconds}
+        await self.policy.sleep(self._polled_at.get(execution_id, now - gap_seconds) + gap_seconds - now)
+        self._polled_at[execution_id] = time.monotonic()
+        answer = await self._api.send("GET", protocol.run_path(execution_id))
+        return protocol.read_execution(answer, execution_id)
 
     async def estimate(self, body: bytes) -> Estimate | None:
         """What the service expects a run to cost, None where it offers no estimates. Creates nothing."""

@@ -61,8 +61,9 @@ class WeShopError(Exception):
         return clean_text(super().__str__(), MAX_PARAGRAPH_LENGTH)
 
     def add(self, sentence: str) -> None:
-        """Append what only a higher layer knows, such as which run this is about."""
-        self.args = (f"{self} {sentence}",)
+        """Append what only a higher layer knows, such as which run this is about; once, when several share it."""
+        if sentence not in str(self):
+            self.args = (f"{self} {sentence}",)
 
 
 class InvalidRequestError(WeShopError):

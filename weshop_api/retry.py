@@ -48,13 +48,15 @@ class RetryPolicy:
     A first repetition is always allowed, however long the failure took to show: a dead connection may take a minute.
     Waits grow from ``first_wait_seconds`` by doubling up to ``longest_wait_seconds``, each shortened by a random
     part of up to half. A wait that the service asks for is honoured up to ``longest_asked_wait_seconds``.
+    ``between_polls_seconds`` is the least time between two questions about the same run, whoever asks.
     """
 
     attempts: int = 5
     total_seconds: float = 60.0
-    first_wait_seconds: float = 0.5
+    first_wait_seconds: float = 0.8
     longest_wait_seconds: float = 8.0
     longest_asked_wait_seconds: float = 30.0
+    between_polls_seconds: float = 1.0
     jitter: Callable[[], float] = random.random
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 

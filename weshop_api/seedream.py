@@ -210,7 +210,8 @@ class Run:
 
     ``request`` is None when only the execution id was known. ``seconds`` is how long the run took, None when it was
     not watched to its end. ``reused_from`` is the time of day ("14:03") of the earlier submission that this run
-    continues, empty for a run submitted now.
+    continues, empty for a run submitted now. ``batch_count`` is how many pictures were asked for, 0 for a run that was
+    not submitted from here.
     """
 
     execution_id: str
@@ -220,6 +221,7 @@ class Run:
     charge: Charge = Charge()  # noqa: RUF009 - frozen
     seconds: float | None = None
     reused_from: str = ""
+    batch_count: int = 0
 
     @property
     def usable(self) -> tuple[Result, ...]:
@@ -233,9 +235,8 @@ class Run:
 
     @property
     def missing_count(self) -> int:
-        """How many of the pictures asked for are not there."""
-        expected = self.request.batch_count if self.request else len(self.results)
-        return max(0, expected - len(self.usable))
+        """How many pictures are not there, of those asked for or, where that is not known, of those listed."""
+        return max(0, (self.batch_count or len(self.results)) - len(self.usable))
 
 
 def _not_offered(model: Model, what: str, value: str, offered: tuple[str, ...]) -> str:

@@ -26,7 +26,7 @@ from .seedream import Run
 from .spool import FOLDER_NAME, Spool
 from .submitting import Submitter
 from .uploading import Uploader
-from .watching import Watch, accounts_for_all, look, watch
+from .watching import Watch, Watches, accounts_for_all, look
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -103,7 +103,7 @@ class WeShop:
         folder = folder or default_folder()
         self.ledger = Ledger(folder / LEDGER_FILE, warn=log.warning)
         self._scope = scope
-        self._next_poll_delay_seconds = next_poll_delay_seconds
+        self._watches = Watches(client, next_poll_delay_seconds)
         self._background = Background()
         self._runs = AdaptiveLimit(limits.runs)
         spool = Spool(folder / FOLDER_NAME, warn=log.warning)
@@ -164,8 +164,9 @@ class WeShop:
         plan = self._plan(request, seed)
         turn = self._submitter.turn(plan)
         known = await self._background.call(self.ledger.current, plan.scope, plan.fingerprint)
-        if known and (known.state in (RunState.RUNNING, RunState.SUCCESS) or await self._lives_on(known)):
-            return await self._conclude(known, request, timeout_seconds, report, is_reused=True)
+        seen = await self._sign_of_life(known) if known and known.state is RunState.FAILED else None
+        if known and (known.state in (RunState.RUNNING, RunState.SUCCESS) or seen):
+            return await self._conclude(known, request, timeout_seconds, report, is_reused=True, seen=seen)
         async with self._runs.slot(on_wait=lambda ahead: report(Progress(Phase.WAITING_FOR_SLOT, ahead=ahead))):
             record, is_reused = await self._submitter.submit(request, turn, timeout_seconds, report)
             return await self._conclude(record, request, timeout_seconds, report, is_reused=is_reused)
@@ -180,9 +181,10 @@ class WeShop:
         RunTimeoutError when it is still going after ``timeout_seconds``, RunFailedError when it has no usable picture.
         """
         execution_id = protocol.check_execution_id(execution_id)
-        record = await self._background.call(self.ledger.find_run, execution_id, self._scope)
-        record = record or await self._adopt(execution_id)
-        return await self._conclude(record, None, timeout_seconds, report, is_reused=True)
+        record, seen = await self._background.call(self.ledger.find_run, execution_id, self._scope), None
+        if record is None:
+            record, seen = await self._adopt(execution_id)
+        return await self._conclude(record, None, timeout_seconds, report, is_reused=True, seen=seen)
 
     async def load(self, run: Run, deliver: Callable[[int, bytes], Awaitable[None]], report: Report = silent) -> None:
         """Call ``deliver(index, data)`` once for each usable picture of ``run``, in any order, counting from 0.
@@ -213,16 +215,16 @@ class WeShop:
             task_name=request.task_name,
         )
 
-    async def _adopt(self, execution_id: str) -> RunRecord:
+    async def _adopt(self, execution_id: str) -> tuple[RunRecord, Execution]:
         """Take a run into the ledger that was not submitted from here, once the service says that it exists."""
         try:
-            await self.client.read(execution_id)
+            seen = await self.client.read(execution_id)
         except NotFoundError as error:
             error.add(f"The id asked for was {execution_id}. Check it, and that the API key belongs to its account.")
             raise
-        return await self._background.call(self.ledger.adopt, execution_id, self._scope)
+        return await self._background.call(self.ledger.adopt, execution_id, self._scope), seen
 
-    async def _conclude(
+    async def _conclude(  # noqa: PLR0913 - what is known of the run, and how to wait for it
         self,
         record: RunRecord,
         request: SeedreamRequest | None,
@@ -230,10 +232,11 @@ class WeShop:
         report: Report,
         *,
         is_reused: bool,
+        seen: Execution | None = None,
     ) -> Run:
-        """Follow an accepted run to its end, unless the ledger knows the end already."""
+        """Follow an accepted run to its end, unless the ledger knows the end already. ``seen`` was just read of it."""
         if record.state is not RunState.SUCCESS:
-            ending = await self._watch(record, timeout_seconds, report, is_new=not is_reused)
+            ending = await self._watch(record, timeout_seconds, report, is_new=not is_reused, seen=seen)
             execution = ending.execution
             if request is None and execution.status is not RunStatus.SUCCESS and execution.usable:
                 # Somebody asks for this very run: what it has is handed out, and it stays a failed one.
@@ -247,10 +250,11 @@ class WeShop:
         log.info("%s", _summary(record, _pictures(len(run.usable)), run.reused_from))
         return run
 
-    async def _lives_on(self, record: RunRecord) -> bool:
-        """Whether a run that was called failed turns out not to be, so that no other one has to be paid for."""
-        seen = await look(self.client, record.execution_id) if record.state is RunState.FAILED else None
-        return seen is not None and (seen.status in _GOING or (seen.status is RunStatus.SUCCESS and bool(seen.usable)))
+    async def _sign_of_life(self, record: RunRecord) -> Execution | None:
+        """What shows that a run that was called failed has not, so that no other one has to be paid for."""
+        seen = await look(self.client, record.execution_id)
+        lives = seen and (seen.status in _GOING or (seen.status is RunStatus.SUCCESS and seen.usable))
+        return seen if lives else None
 
     async def _with_late_pictures(self, record: RunRecord) -> RunRecord:
         """A success that lacked pictures, with those that the service lists by now."""
@@ -260,7 +264,9 @@ class WeShop:
             return record
         return await self._background.call(self.ledger.finished, record, seen.results)
 
-    async def _watch(self, record: RunRecord, timeout_seconds: float, report: Report, *, is_new: bool) -> Ending:
+    async def _watch(
+        self, record: RunRecord, timeout_seconds: float, report: Report, *, is_new: bool, seen: Execution | None
+    ) -> Ending:
         known = await self._background.call(self.ledger.durations_seconds, record)
         what = Watch(
             execution_id=record.execution_id,
@@ -270,9 +276,10 @@ class WeShop:
             known_durations_seconds=known,
             batch_count=record.batch_count,
             is_new=is_new,
+            seen=seen,
         )
         try:
-            return await watch(self.client, what, report, self._next_poll_delay_seconds)
+            return await self._watches.follow(what, report)
         except RunTimeoutError:
             log.info("%s", _summary(record, f"not ended after a wait of {timeout_seconds:.0f} s"))
             raise
@@ -289,7 +296,16 @@ class WeShop:
 
 def _run(record: RunRecord, request: SeedreamRequest | None, status: RunStatus, *, is_reused: bool) -> Run:
     clock = time.strftime("%H:%M", time.localtime(record.submitted_at)) if is_reused else ""
-    return Run(record.execution_id, status, record.results, request, record.charge, record.seconds, clock)
+    return Run(
+        record.execution_id,
+        status,
+        record.results,
+        request,
+        record.charge,
+        record.seconds,
+        reused_from=clock,
+        batch_count=record.batch_count,
+    )
 
 
 def _failure(execution: Execution) -> RunFailedError:

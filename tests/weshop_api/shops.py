@@ -31,7 +31,9 @@ from weshop_api.weshop import Limits, WeShop
 E = TypeVar("E", bound=WeShopError)
 
 LONGEST_TEST_SECONDS = 60.0
-QUICK = RetryPolicy(first_wait_seconds=0.01, longest_wait_seconds=0.05, longest_asked_wait_seconds=0.3)
+QUICK = RetryPolicy(
+    first_wait_seconds=0.01, longest_wait_seconds=0.05, longest_asked_wait_seconds=0.3, between_polls_seconds=0.01
+)
 SHORT = Timeouts(
     idle_seconds=1.0,
     call_total_seconds=2.0,

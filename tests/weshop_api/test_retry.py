@@ -99,7 +99,7 @@ def test_waits_double_up_to_the_longest() -> None:
     sleeper = Sleeper()
 
     assert read(policy_of(sleeper, attempts=7), *[NoAnswerError("-")] * 6) == "done"
-    assert sleeper.waits == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0]
+    assert sleeper.waits == [0.8, 1.6, 3.2, 6.4, 8.0, 8.0]
 
 
 def test_the_last_real_error_is_the_one_that_is_seen() -> None:
@@ -125,7 +125,7 @@ def test_an_error_that_may_not_be_repeated_ends_at_once() -> None:
     assert sleeper.waits == []
 
 
-@pytest.mark.parametrize(("asked", "waited"), [(None, 0.5), (0.1, 0.5), (3.0, 3.0), (500.0, 30.0)])
+@pytest.mark.parametrize(("asked", "waited"), [(None, 0.8), (0.1, 0.8), (3.0, 3.0), (500.0, 30.0)])
 def test_the_wait_that_the_service_asks_for_is_honoured_within_a_bound(asked: float | None, waited: float) -> None:
     sleeper = Sleeper()
 
@@ -136,9 +136,13 @@ def test_the_wait_that_the_service_asks_for_is_honoured_within_a_bound(asked: fl
 
 @given(failures=st.integers(1, 10_000), jitter=st.floats(0, 1, exclude_max=True))
 def test_a_wait_is_between_half_and_the_whole_of_its_step(failures: int, jitter: float) -> None:
-    step = min(8.0, 0.5 * 2 ** min(failures - 1, 10))
+    step = min(8.0, 0.8 * 2 ** min(failures - 1, 10))
 
     assert step / 2 <= RetryPolicy(jitter=lambda: jitter).wait_seconds(failures) <= step
+
+
+def test_no_wait_is_shorter_than_two_fifths_of_a_second() -> None:
+    assert RetryPolicy(jitter=lambda: 1.0).wait_seconds(1) >= 0.4
 
 
 def test_a_cancellation_is_not_repeated() -> None:
@@ -163,8 +167,8 @@ def test_each_refusal_of_a_submit_is_told_with_the_wait() -> None:
     sleeper = Sleeper()
     errors = [NotSentError("-"), LimitReachedError("-", status=429, retry_after_seconds=2.0)]
 
-    assert submit(policy_of(Sleeper()), 60.0, sleeper, *errors) == ["NotSentError 0.5", "LimitReachedError 2"]
-    assert sleeper.waits == [0.5, 2.0]
+    assert submit(policy_of(Sleeper()), 60.0, sleeper, *errors) == ["NotSentError 0.8", "LimitReachedError 2"]
+    assert sleeper.waits == [0.8, 2.0]
 
 
 def test_a_submit_waits_for_the_limit_as_long_as_there_is_patience() -> None:

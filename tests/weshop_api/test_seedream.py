@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 
@@ -140,10 +139,9 @@ def test_what_a_model_does_not_offer_is_refused_with_the_way_out(request_: Seedr
     assert complaint(request_) == sentence
 
 
-def a_run(batch_count: int | None, *urls: str) -> Run:
+def a_run(batch_count: int, *urls: str) -> Run:
     results = tuple(Result(number, url, "Success" if url else "Failed") for number, url in enumerate(urls, start=1))
-    request: Any = None if batch_count is None else SeedreamRequest("x", batch_count=batch_count)
-    return Run("id", RunStatus.SUCCESS, results, request)
+    return Run("id", RunStatus.SUCCESS, results, batch_count=batch_count)
 
 
 def test_a_run_says_how_many_pictures_are_missing() -> None:
@@ -154,8 +152,8 @@ def test_a_run_says_how_many_pictures_are_missing() -> None:
     assert [result.number for result in run.usable] == [1, 3]
 
 
-def test_of_a_run_known_by_its_id_only_the_listed_results_are_expected() -> None:
-    assert a_run(None, "https://host.example/1.png", "").missing_count == 1
+def test_of_a_run_that_was_not_submitted_from_here_the_listed_results_are_expected() -> None:
+    assert a_run(0, "https://host.example/1.png", "").missing_count == 1
 
 
 def test_more_pictures_than_asked_for_are_not_a_negative_number_of_missing_ones() -> None:

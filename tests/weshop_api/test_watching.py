@@ -17,7 +17,7 @@ from weshop_api.credentials import PLACEHOLDER_KEY, ApiKey, Service
 from weshop_api.errors import AuthenticationError, MissingKeyError, NotFoundError, RunTimeoutError
 from weshop_api.http import ApiSession, DownloadSession, Timeouts
 from weshop_api.models import Execution, RunStatus
-from weshop_api.watching import Ending, Watch, watch
+from weshop_api.watching import Ending, Watch, Watches
 
 from .shops import QUICK, SHORT, Shops, Told, error_of, poll_soon, pro, run
 
@@ -41,7 +41,7 @@ def following(shops: Shops, follow: Follow, batch_count: int = 1, timeouts: Time
 
 
 async def ending(client: WeShopClient, what: Watch, told: Told | None = None) -> Ending:
-    return await watch(client, what, told or Told(), poll_soon)
+    return await Watches(client, poll_soon).follow(what, told or Told())
 
 
 FAILING = {
@@ -214,7 +214,7 @@ def test_a_wait_that_ends_during_the_second_look_keeps_the_success(shops: Shops)
         return 0.1 if shops.count("poll") == 0 else 60.0
 
     async def follow(client: WeShopClient, what: Watch) -> None:
-        end = await watch(client, replace(what, timeout_seconds=0.5), Told(), poll_late)
+        end = await Watches(client, poll_late).follow(replace(what, timeout_seconds=0.5), Told())
 
         assert (end.execution.status, len(end.execution.usable)) == (RunStatus.SUCCESS, 1)
 
@@ -268,10 +268,11 @@ def test_a_run_that_is_collected_is_asked_for_at_once_and_a_new_one_is_not(shops
         return 0.05
 
     async def follow(client: WeShopClient, what: Watch) -> None:
-        await watch(client, replace(what, is_new=False), Told(), patient)
+        watches = Watches(client, patient)
+        await watches.follow(replace(what, is_new=False), Told())
         assert asked == []
 
-        await watch(client, what, Told(), patient)
+        await watches.follow(what, Told())
         assert len(asked) == 1
 
     following(shops, follow)

@@ -267,6 +267,28 @@ def test_a_run_from_elsewhere_is_brought_back_by_its_id(shops: Shops, tmp_path: 
     run(test)
 
 
+@pytest.mark.parametrize("missing_as", ["failed", "without image", "left out"])
+@pytest.mark.parametrize("status", ["Success", "Failed"])
+def test_a_partial_run_that_is_brought_back_says_how_many_pictures_are_missing(
+    shops: Shops, tmp_path: Path, missing_as: str, status: str
+) -> None:
+    async def test() -> None:
+        shops.emulator.order("submit", Fault.outcome(missing=(1, 4, 6), missing_as=missing_as))  # type: ignore[arg-type]
+        shops.emulator.order("poll", Fault.shows_status(status), forever=True)
+        async with shops.open() as shop:
+            ended = await asyncio.gather(shop.generate(pro(batch_count=7)), return_exceptions=True)
+            (emulated,) = shops.emulator.runs
+            fetched = await shop.fetch(emulated.execution_id)
+        async with Shops(shops.emulator, tmp_path / "elsewhere").open() as other:
+            foreign = await other.fetch(emulated.execution_id)
+
+        assert isinstance(ended[0], RunFailedError) == (status == "Failed")
+        assert (len(fetched.usable), fetched.missing_count) == (4, 3)
+        assert foreign.missing_count == (0 if missing_as == "left out" else 3)
+
+    run(test)
+
+
 def test_a_run_that_is_still_going_is_waited_for(shops: Shops) -> None:
     async def test() -> None:
         shops.emulator.order("submit", Fault.outcome(pace=BySeconds(0.3, 0.1)))
