@@ -21,7 +21,7 @@ LEAST_BRANCHES_PERCENT = 95.0
 
 def rounds() -> list[list[str]]:
     """Arguments of pytest for each round. The sources are checked first, because that is the quickest thing to fail."""
-    measuring = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(MEASURING))
+    measuring = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob(MEASURING))
     apart = [f"--deselect={path}" for path in (CHECK, *measuring)]
     side_by_side = [f"--numprocesses={WORKERS}", "--dist=loadfile", "--cov", "--cov-report="]
     return [[CHECK], ["tests", *side_by_side, *apart], measuring]
@@ -39,7 +39,9 @@ def judge_branches(report: Sequence[str] = (sys.executable, "-m", "coverage")) -
 def main() -> int:
     """Run the rounds; the first that fails decides the exit code, and the others are run all the same."""
     codes = [subprocess.call([sys.executable, "-m", "pytest", *each], cwd=ROOT) for each in rounds()]
-    return next((code for code in (*codes, judge_branches()) if code), 0)
+    # Windows ends ComfyUI without letting it report what was taken in it, so there is too little to judge there.
+    judgement = 0 if sys.platform == "win32" else judge_branches()
+    return next((code for code in (*codes, judgement) if code), 0)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, final
 
 import aiohttp
-import psutil  # type: ignore[import-untyped]
+import psutil  # type: ignore[import-untyped]  # it has no types
 import requests
 from PIL import Image
 
@@ -77,9 +77,10 @@ def written(host: ComfyUIProcess, *, without: Iterable[Path] = ()) -> dict[str, 
     for path in sorted(host.base_directory.rglob("*")):
         inside = path.relative_to(host.base_directory)
         if inside.parts[0] != "custom_nodes" and path.is_file() and path not in left_out:
-            files[str(inside)] = path.read_bytes()
+            name = inside.as_posix()
+            files[name] = path.read_bytes()
             if path.suffix == ".png":
-                files[f"texts in {inside}"] = texts_in_png(files[str(inside)])
+                files[f"texts in {name}"] = texts_in_png(files[name])
     return files
 
 

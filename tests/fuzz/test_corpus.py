@@ -46,10 +46,8 @@ def test_a_hostile_picture_is_refused(name: str) -> None:
     assert str(outcome).startswith("Picture 1 could not be read: ")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps no such account of memory")
 def test_refusing_everything_hostile_takes_little_memory() -> None:
-    import resource  # noqa: PLC0415 - does not exist on Windows
-
+    resource = pytest.importorskip("resource", reason="Windows keeps no such account of memory")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     for name in names("pictures/hostile"):

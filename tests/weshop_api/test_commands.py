@@ -221,10 +221,8 @@ def test_a_picture_that_cannot_be_written_is_kept_for_another_folder(terminal: T
     assert len(list((terminal.folder / "elsewhere").iterdir())) == 1
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit for the size of a file")
 def test_half_a_picture_is_not_left_behind(tmp_path: Path) -> None:
-    import resource  # noqa: PLC0415 - see above
-
+    resource = pytest.importorskip("resource", reason="Windows has no limit for the size of a file")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
     try:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import pytest
 from weshop_api.ledger import ClaimKind, Ledger, RunState, StorageSettings
 from weshop_api.models import Charge
 
+from .file_modes import file_modes_count
 from .ledgers import (
     IMPATIENT,
     PLAN,
@@ -27,21 +26,6 @@ from .ledgers import (
     exercise,
     remember_a_life,
 )
-
-NOBODY = 65534
-
-
-@contextlib.contextmanager
-def file_modes_count() -> Iterator[None]:
-    """Let file modes count, also when the tests run as root."""
-    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
-    if is_root:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        if is_root:
-            os.seteuid(0)
 
 
 @pytest.mark.parametrize("folder_mode", [0o555, 0o777], ids=["read-only folder", "read-only file"])

@@ -171,12 +171,12 @@ def test_a_suspended_process_that_wakes_up_late_cannot_take_its_turn_back(tmp_pa
     process = started(program, path)
     assert process.stdout is not None
     process.stdout.readline()
-    process.send_signal(signal.SIGSTOP)
+    process.send_signal(signal.Signals["SIGSTOP"])
     time.sleep(0.6)
     ledger = Ledger(path, warn=pytest.fail)
 
     kind = ledger.claim(PLAN, "other", 60).kind
-    process.send_signal(signal.SIGCONT)
+    process.send_signal(signal.Signals["SIGCONT"])
     said = ended(process)
 
     assert kind is ClaimKind.REPLAY

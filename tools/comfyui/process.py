@@ -194,9 +194,10 @@ def child_variables(ours: Mapping[str, str], home: Path, added: Mapping[str, str
 
 def _own_process_group() -> dict[str, Any]:
     """Keep Ctrl-C in the terminal from ComfyUI: it is for us, who then end ComfyUI in an orderly way."""
+    group: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    return {"start_new_session": True}
+        group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return group
 
 
 def treat_termination_as_interrupt() -> None:

@@ -18,18 +18,24 @@ FILLER = "filler"
 
 
 @contextlib.contextmanager
-def in_place_of(folder: Path, prepare: Callable[[Path], contextlib.AbstractContextManager[None]]) -> Iterator[None]:
-    """Give a folder another content for a while."""
+def in_place_of(
+    folder: Path,
+    prepare: Callable[[Path], contextlib.AbstractContextManager[None]],
+    moving: Callable[[], contextlib.AbstractContextManager[None]],
+) -> Iterator[None]:
+    """Give a folder another content for a while; it is moved within ``moving``."""
     kept = folder.with_name(f"{folder.name}.kept")
     folder.mkdir(parents=True, exist_ok=True)
-    folder.rename(kept)
-    folder.mkdir()
+    with moving():
+        folder.rename(kept)
+        folder.mkdir()
     try:
         with prepare(folder):
             yield
     finally:
-        folder.rename(folder.with_name(f"{folder.name}.used-{time.monotonic_ns()}"))
-        kept.rename(folder)
+        with moving():
+            folder.rename(folder.with_name(f"{folder.name}.used-{time.monotonic_ns()}"))
+            kept.rename(folder)
 
 
 @contextlib.contextmanager

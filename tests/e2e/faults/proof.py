@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,9 +187,18 @@ class _Case:
     def _file_trouble(self) -> contextlib.AbstractContextManager[None]:
         strike, folder = self.row.strike, self.station.state_folder
         if strike and strike.blow is Blow.DISK_FULL:
-            return in_place_of(folder, tiny_disk)
+            return in_place_of(folder, tiny_disk, self._moving)
         if strike and strike.blow is Blow.READ_ONLY:
-            return in_place_of(folder, mounted_on_itself)
+            return in_place_of(folder, mounted_on_itself, self._moving)
         if self.row.file_trouble:
-            return in_place_of(folder, TROUBLES[self.row.file_trouble])
+            return in_place_of(folder, TROUBLES[self.row.file_trouble], self._moving)
         return contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def _moving(self) -> Iterator[None]:
+        """Windows moves no folder in which a file is open, so the host lets go of its ledger there."""
+        if sys.platform == "win32":
+            self.station.host.stop()
+        yield
+        if sys.platform == "win32":
+            self.station.host.start()

@@ -6,6 +6,7 @@ and whether a client may ask again by itself. What has to happen in each phase f
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -129,22 +130,18 @@ MOMENTS = (UPLOADING, SUBMITTING, ANSWERING, SILENT, REFUSED, ACCEPTED, RUNNING,
 ENDED_BY = {Blow.INTERRUPT: End.INTERRUPTED, Blow.SIBLING: End.ERROR, Blow.KILL: End.KILLED}
 COLLECT = "Queue again with the same seed to collect it"
 FAREWELLS = {Phase.UPLOAD: "", Phase.SUBMIT: COLLECT, Phase.WATCH: COLLECT, Phase.DOWNLOAD: ""}
+CAN_MOUNT = sys.platform == "linux"  # A disk that is full or read-only is a file system of the test's own.
 FILE_TROUBLES = ("a folder in its place", "garbage", "written by a newer version", "locked by another program")
 
 
-def table() -> tuple[Row, ...]:
-    """All rows."""
+def table(*, can_mount: bool = CAN_MOUNT) -> tuple[Row, ...]:
+    """All rows that a system can show: without mounts, the disks that fail are left out."""
     return (
         *(_wire_row(phase, wire) for wire in WIRE_FAULTS for phase in wire.phases),
         *(_struck_row(blow, moment) for blow in ENDED_BY for moment in MOMENTS),
         *(_struck_row(Blow.KILL, instant) for instant in SOME_INSTANTS),
         *(_weathered_row(Blow.OFFLINE, moment) for moment in (RUNNING, DOWNLOADING)),
-        *(
-            _weathered_row(blow, moment)
-            for blow in (Blow.DISK_FULL, Blow.READ_ONLY)
-            for moment in (ANSWERING, RUNNING, DOWNLOADING)
-        ),
-        _mended_disk_row(),
+        *(_disk_rows() if can_mount else ()),
         *(Row(Phase.SUBMIT, f"the ledger is {trouble}", file_trouble=trouble, seconds=15) for trouble in FILE_TROUBLES),
         *_upload_rows(),
         *_submit_rows(),
@@ -217,10 +214,13 @@ def _submits(blow: Blow, moment: Moment) -> int | None:
     return 2 if moment is SILENT or (moment is ANSWERING and blow is Blow.KILL) else 1
 
 
-def _mended_disk_row() -> Row:
-    """What was remembered in memory reaches the file a minute later."""
+def _disk_rows() -> Iterator[Row]:
+    """Once the disk is mended, what was remembered in memory reaches the file a minute later."""
+    for blow in (Blow.DISK_FULL, Blow.READ_ONLY):
+        for moment in (ANSWERING, RUNNING, DOWNLOADING):
+            yield _weathered_row(blow, moment)
     row = _weathered_row(Blow.DISK_FULL, ANSWERING)
-    return replace(row, fault=f"{row.fault}, and is mended", disk_is_mended=True, seconds=80)
+    yield replace(row, fault=f"{row.fault}, and is mended", disk_is_mended=True, seconds=80)
 
 
 def _weathered_row(blow: Blow, moment: Moment) -> Row:
