@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import ssl
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -70,6 +71,8 @@ class Front:
         self._authority = trustme.CA()
         self._certificate_file = folder / "authority.pem"
         self._ports: dict[str, int] = {}
+        self._is_closed = False
+        self._open: set[asyncio.StreamWriter] = set()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="front", daemon=True)
 
@@ -94,6 +97,15 @@ class Front:
     def at(self, host: str) -> list[Seen]:
         """The requests that reached a host."""
         return [seen for seen in self.requests if seen.host == host]
+
+    @contextlib.contextmanager
+    def closed(self) -> Iterator[None]:
+        """Be a proxy that is out of order for a while: open tunnels break, and no new one is made."""
+        self._is_closed = True
+        for writer in tuple(self._open):
+            self._loop.call_soon_threadsafe(writer.transport.abort)
+        yield
+        self._is_closed = False
 
     async def _serve(self) -> None:
         self._loop, self._leave = asyncio.get_running_loop(), asyncio.Event()
@@ -151,6 +163,7 @@ class Front:
             return web.Response()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             self.wire += head
@@ -158,7 +171,7 @@ class Front:
             method, target, *_ = first_line.split(" ")
             self.tunnels.append(target if method == "CONNECT" else first_line)
             port = self._ports.get(target.removesuffix(":443")) if method == "CONNECT" else None
-            if port is None:
+            if port is None or self._is_closed:
                 writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
                 return
             writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -167,6 +180,7 @@ class Front:
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
+            self._open.discard(writer)
             writer.close()
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, kept: bool = False) -> None:

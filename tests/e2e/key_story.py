@@ -43,7 +43,7 @@ def few_troubles() -> list[Trouble]:
 
 
 def troubles() -> list[Trouble]:
-    """Every class of error that a service can cause. Messages quote the key, as careless services do."""
+    """Every class of error that an answer can cause. Messages quote the key, as careless services do."""
     wrong = f"the key {KEY} is wrong"
     elsewhere = Fault.redirect(f"https://evil.example/steal?key={KEY}", 307)
     link_local = Fault.redirect("http://169.254.169.254/latest/meta-data/")
@@ -54,6 +54,7 @@ def troubles() -> list[Trouble]:
         Trouble("InsufficientPointsError", "submit", Fault.refuse(402, "402", wrong)),
         Trouble("LimitReachedError", "submit", Fault.refuse(429, "40005", wrong, retryable=False)),
         Trouble("InvalidRequestError", "submit", Fault.refuse(422, "40000", wrong)),
+        Trouble("ServiceError", "submit", Fault.refuse(200, "NEW", wrong)),
         Trouble("ServerError", "upload", Fault.refuse(500, "50001", wrong, retryable=False)),
         Trouble("ServerError", "upload", Fault.answer(f"<p>{KEY}</p>".encode(), status=502), 5),
         Trouble("NotFoundError", "submit", Fault.refuse(404, "NOT_FOUND", wrong)),
@@ -96,7 +97,9 @@ class Teller:
             self._succeed()
             for trouble in ordered:
                 self._fail(trouble)
-            self._fail_without_the_service()
+            self._fail_by_ourselves()
+            with self.story.front.closed():
+                self._queue_in_vain("NotSentError", self._workflow())
             self._settings_page()
             self._succeed()
             self.story.evidence |= served(self._host) | command_lines()
@@ -119,7 +122,7 @@ class Teller:
         self._emulator.withdraw_faults()
         self.story.evidence |= command_lines()
 
-    def _fail_without_the_service(self) -> None:
+    def _fail_by_ourselves(self) -> None:
         earlier = self._workflow()
         earlier["load"]["inputs"] = {"execution_id": "no-such-run", "when_sizes_differ": "pad"}
         self._queue_in_vain("NotFoundError", earlier)
@@ -127,14 +130,22 @@ class Teller:
         private["upload"]["inputs"]["image_urls"] = "http://192.168.1.1/picture.png"
         self._queue_in_vain("UnusablePictureError", private)
         self._queue_in_vain("RunTimeoutError", self._workflow(timeout_minutes=["no-time", 0]))
+        if (self._host.base_directory / KEY_FILE).exists():
+            self._fail_with_the_file()
+
+    def _fail_with_the_file(self) -> None:
+        """Without the file, and with one that is cut off or that others may read."""
         key_file = self._host.base_directory / KEY_FILE
-        if key_file.exists() and os.name == "posix":
+        text = key_file.read_text(encoding="utf-8")
+        key_file.unlink()
+        self._queue_in_vain("MissingKeyError", self._workflow())
+        key_file.write_text(text.rstrip("}"), encoding="utf-8")
+        key_file.chmod(0o600)
+        self._queue_in_vain("UnusableKeyError", self._workflow())
+        key_file.write_text(text, encoding="utf-8")
+        if os.name == "posix":
             key_file.chmod(0o644)
             self._queue_in_vain("UnusableKeyError", self._workflow())
-            text = key_file.read_text(encoding="utf-8")
-            key_file.unlink()
-            self._queue_in_vain("MissingKeyError", self._workflow())
-            key_file.write_text(text, encoding="utf-8")
             key_file.chmod(0o600)
 
     def _settings_page(self) -> None:
@@ -147,7 +158,7 @@ class Teller:
             self.story.evidence[f"answer {len(self.story.evidence)} of the settings"] = answer.content
 
     def _crash(self) -> None:
-        """Abort, so that Python's fault handler prints what it has to say."""
+        """Abort, so that Python's fault handler prints what it has to say; on Windows this ends the host silently."""
         os.kill(self._host.pid, signal.SIGABRT)
         deadline = time.monotonic() + TIMEOUT_SECONDS
         while self._host.is_running and time.monotonic() < deadline:
