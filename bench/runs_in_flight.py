@@ -38,6 +38,8 @@ class Row:
     background_lag_p99_seconds: float
     background_lag_worst_seconds: float
     server_lag_p99_seconds: float
+    longest_collection_seconds: float
+    """Of Python's own garbage collection, during which every thread stands still: it explains the worst lag."""
     messages_per_second: float
     collecting_seconds: float
 
@@ -105,6 +107,7 @@ def _row(way: str, citizen: Citizen, runs: int, prompt: Prompt) -> Row:
         background_lag_p99_seconds=second.lags["background"]["p99"],
         background_lag_worst_seconds=second.lags["background"]["worst"],
         server_lag_p99_seconds=second.lags["server"]["p99"],
+        longest_collection_seconds=second.longest_collection_seconds,
         messages_per_second=new_messages / watched_seconds,
         collecting_seconds=ending.at_seconds - finishing,
     )
@@ -134,6 +137,7 @@ def _paragraph(row: Row) -> str:
             f"  lag of the background loop: p99 {row.background_lag_p99_seconds * 1e3:.1f} ms",
             f"  and at the worst {row.background_lag_worst_seconds * 1e3:.1f} ms",
             f"  lag of the host's server: p99 {row.server_lag_p99_seconds * 1e3:.1f} ms",
+            f"  longest garbage collection of Python meanwhile: {row.longest_collection_seconds * 1e3:.1f} ms",
             f"  {row.messages_per_second:.0f} messages a second to the page",
             f"  collected within {row.collecting_seconds:.1f} s after all had ended",
         )

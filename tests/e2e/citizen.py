@@ -136,7 +136,9 @@ class Report:
     cpu_seconds: float
     at_seconds: float
     lags: Mapping[str, Mapping[str, float]]
-    """For `server` and `background`: `worst` and `p99`, in seconds."""
+    """For `server` and `background`: `worst`, `p99` and `p95`, in seconds, and the `count` of what was measured."""
+    longest_collection_seconds: float
+    """Python's own collection of garbage, since the measuring of lags began."""
 
 
 class Citizen:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-import psutil  # type: ignore[import-untyped]
+import psutil  # type: ignore[import-untyped]  # it has no types
 from aiohttp import web
 from server import PromptServer
 
@@ -27,7 +28,24 @@ class Lag:
     background: list[float] = field(default_factory=list)
 
 
+@dataclass
+class Collections:
+    """How long Python collected garbage at a stretch; every thread stands still meanwhile, whatever the loops do."""
+
+    began_seconds: float = 0.0
+    longest_seconds: float = 0.0
+
+    def note(self, phase: str, _: dict[str, int]) -> None:
+        """Called by Python when a collection begins and when it ends."""
+        now_seconds = time.perf_counter()
+        if phase == "start":
+            self.began_seconds = now_seconds
+        else:
+            self.longest_seconds = max(self.longest_seconds, now_seconds - self.began_seconds)
+
+
 _lag = Lag()
+_collections = Collections()
 
 
 def add_routes() -> None:
@@ -36,12 +54,13 @@ def add_routes() -> None:
     routes.get("/neighbours/report")(_report)
     routes.post("/neighbours/lag")(_switch_lag)
     routes.post("/neighbours/environ")(_set_variable)
+    gc.callbacks.append(_collections.note)
 
 
 async def _report(_: web.Request) -> web.Response:
     process = psutil.Process()
     times = process.cpu_times()
-    lags = {"server": sorted(_lag.server), "background": sorted(_lag.background)}
+    lags = {"server": _lag.server, "background": _lag.background}
     return web.json_response(
         {
             "threads": sorted(thread.name for thread in threading.enumerate()),
@@ -50,7 +69,8 @@ async def _report(_: web.Request) -> web.Response:
             "rss_bytes": process.memory_info().rss,
             "cpu_seconds": times.user + times.system,
             "at_seconds": time.monotonic(),
-            "lags": {name: {"worst": max(values, default=0.0), "p99": _p99(values)} for name, values in lags.items()},
+            "lags": {name: _figures(values) for name, values in lags.items()},
+            "longest_collection_seconds": _collections.longest_seconds,
         }
     )
 
@@ -75,8 +95,11 @@ def _connections(process: psutil.Process) -> list[tuple[int, int]]:
     return sorted((one.laddr.port, one.raddr.port) for one in process.net_connections("tcp") if one.raddr)
 
 
-def _p99(values: list[float]) -> float:
-    return values[int(len(values) * 0.99)] if values else 0.0
+def _figures(values: list[float]) -> dict[str, float]:
+    """How many there are, below what 95 and 99 of a hundred stay, and the worst."""
+    in_order = sorted(values) or [0.0]
+    parts = {f"p{percent}": in_order[len(in_order) * percent // 100] for percent in (95, 99)}
+    return {"count": len(values), "worst": in_order[-1], **parts}
 
 
 async def _switch_lag(request: web.Request) -> web.Response:
@@ -86,11 +109,12 @@ async def _switch_lag(request: web.Request) -> web.Response:
     await asyncio.sleep(2 * LAG_STEP_SECONDS)
     if body["on"]:
         _lag.server, _lag.background, _lag.is_on = [], [], True
+        _collections.longest_seconds = 0.0
         asyncio.get_running_loop().create_task(_probe(_lag.server))
         loop = background_loop()
         if loop is not None:
             asyncio.run_coroutine_threadsafe(_probe(_lag.background), loop)
-    return web.json_response({key: len(value) for key, value in asdict(_lag).items() if key != "is_on"})
+    return web.json_response({})
 
 
 async def _probe(lags: list[float]) -> None:
