@@ -66,9 +66,11 @@ def test_an_error_in_the_work_is_shown_and_the_loop_goes_on(own: Citizen) -> Non
     """Guards: the loop survives exceptions."""
     failed = own.run({"odd": node("NeighbourHandsOver", work="raises", salt=new_seed())})
     answered = own.run({"odd": node("NeighbourHandsOver", work="answers", salt=new_seed())})
+    followed = own.run(one_run())
 
     assert "divides by zero" in failed.data["exception_message"]
     assert answered.name == "execution_success"
+    assert followed.name == "execution_success"
 
 
 def test_connections_are_used_again_by_the_next_prompts(own: Citizen) -> None:
