@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 OLDEST_PYTHON = (3, 10)
 
@@ -63,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
         dest="command", required=True, metavar="demo | test | check | bench | fuzz | mutate"
     )
     demo = commands.add_parser("demo", help="run the example workflows in ComfyUI; pictures land in demo_output/")
+    demo.add_argument("examples", nargs="*", help='run these only, by name, such as "Text to image"')
+    demo.add_argument("--out", metavar="FOLDER", help="put the pictures there instead")
     demo.add_argument("--ui", action="store_true", help="leave ComfyUI open in the browser until Ctrl-C")
     demo.add_argument(
         "--live",
@@ -99,7 +102,8 @@ def _module_and_arguments(chosen: argparse.Namespace, rest: list[str]) -> list[s
     if chosen.command == "mutate":
         return ["-m", "tools.mutation", "--minutes", str(chosen.minutes), *chosen.modules]
     switches = [f"--{name}" for name in ("ui", "live") if getattr(chosen, name)]
-    return ["-m", "tools.demo", *switches]
+    place = [f"--out={Path(chosen.out).absolute()}"] if chosen.out else []  # The demo has another working directory.
+    return ["-m", "tools.demo", *switches, *place, *chosen.examples]
 
 
 def _become(command: list[str], variables: Mapping[str, str]) -> int:

@@ -1,6 +1,6 @@
-"""`python3 dev.py demo`: run every example workflow in a real ComfyUI and keep the pictures in `demo_output/`.
+"""`python3 dev.py demo`: run example workflows in a real ComfyUI and keep the pictures in `demo_output/`.
 
-Without `--live` the emulator stands in for the service, and no key reaches ComfyUI.
+All of them unless some are named. Without `--live` the emulator stands in for the service, and no key reaches ComfyUI.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from emulator import BySeconds, Emulator
@@ -32,12 +32,15 @@ LIVE_EXAMPLE_TIMEOUT_SECONDS = 1800.0
 def main(arguments: list[str]) -> int:
     """Run the demo and return its exit code."""
     parser = argparse.ArgumentParser(prog="dev.py demo")
+    parser.add_argument("examples", nargs="*")
+    parser.add_argument("--out", type=Path, default=DEMO_OUTPUT)
     parser.add_argument("--ui", action="store_true")
     parser.add_argument("--live", action="store_true")
     chosen = parser.parse_args(arguments)
     treat_termination_as_interrupt()
     try:
-        return _demo(is_live=chosen.live, opens_page=chosen.ui)
+        files = chosen_files(chosen.examples)
+        return _demo(files, chosen.out, is_live=chosen.live, opens_page=chosen.ui)
     except KeyboardInterrupt:
         print("\nStopped.")
         return 130
@@ -46,15 +49,25 @@ def main(arguments: list[str]) -> int:
         return 1
 
 
-def _demo(*, is_live: bool, opens_page: bool) -> int:
+def chosen_files(names: Sequence[str]) -> list[Path]:
+    """The examples of these names, all for none; raises ExampleError for a name that no example has."""
+    files = example_files()
+    unknown = sorted(set(names) - {file.stem for file in files})
+    if unknown or not files:
+        offered = ", ".join(f'"{file.stem}"' for file in files) or "none"
+        raise ExampleError(f"There is no example {', '.join(unknown)}. These are there: {offered}.")
+    return [file for file in files if not names or file.stem in names]
+
+
+def _demo(files: Sequence[Path], folder: Path, *, is_live: bool, opens_page: bool) -> int:
     environment = Environment.from_variables(os.environ)
     shutil.rmtree(BASE_DIRECTORY, ignore_errors=True)  # An old ledger would bring back old runs.
     with _service(is_live=is_live) as variables:
         print("Starting ComfyUI ...", flush=True)
         with ComfyUIProcess(environment, BASE_DIRECTORY, variables=variables) as host:
             timeout_seconds = LIVE_EXAMPLE_TIMEOUT_SECONDS if is_live else EXAMPLE_TIMEOUT_SECONDS
-            made = _run_all(host.client, environment.tools_python, timeout_seconds)
-            print(f"\nPictures made: {len(made)}. They are in {DEMO_OUTPUT}")
+            made = _run_all(files, folder, host.client, environment.tools_python, timeout_seconds)
+            print(f"\nPictures made: {len(made)}. They are in {folder}")
             if opens_page:
                 _leave_open(host)
     return 0
@@ -73,11 +86,10 @@ def _service(*, is_live: bool) -> Iterator[dict[str, str]]:
         yield {"WESHOP_BASE_URL": emulator.base_url}
 
 
-def _run_all(client: ComfyUIClient, tools_python: Path, timeout_seconds: float) -> list[Path]:
-    """Run every example and return the files of their pictures."""
-    files = example_files()
-    if not files:
-        raise ExampleError("There are no example workflows.")
+def _run_all(
+    files: Sequence[Path], folder: Path, client: ComfyUIClient, tools_python: Path, timeout_seconds: float
+) -> list[Path]:
+    """Run these examples and return the files of their pictures."""
     made: list[Path] = []
     execution_id = ""
     for file in files:
@@ -87,28 +99,28 @@ def _run_all(client: ComfyUIClient, tools_python: Path, timeout_seconds: float) 
             file, client, tools_python, timeout_seconds=timeout_seconds, earlier_execution_id=execution_id
         )
         execution_id = next(iter(outcome.execution_ids), execution_id)
-        kept = _keep_pictures(file.stem, outcome, client)
+        kept = _keep_pictures(file.stem, outcome, client, folder)
         made += kept
         runs = ", ".join(outcome.execution_ids) or execution_id
         print(f"  {time.monotonic() - started:.1f} s{', WeShop run ' if runs else ''}{runs}")
         for picture in kept:
-            print(f"  {picture.relative_to(ROOT)}")
+            print(f"  {picture.relative_to(folder.parent)}")
     return made
 
 
-def _keep_pictures(name: str, outcome: ExampleOutcome, client: ComfyUIClient) -> list[Path]:
+def _keep_pictures(name: str, outcome: ExampleOutcome, client: ComfyUIClient, folder: Path) -> list[Path]:
     """Save the pictures of one example over those of an earlier demo; raises ExampleError when it made none."""
     # An example that only shows its pictures has them in ComfyUI's temporary folder.
     pictures = outcome.result.saved_pictures() or outcome.result.pictures
     if not pictures:
         raise ExampleError(f"The example {name} made no picture.")
-    DEMO_OUTPUT.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     slug = name.lower().replace(" ", "-")
-    for old in DEMO_OUTPUT.glob(f"{slug}-[0-9]*.*"):
+    for old in folder.glob(f"{slug}-[0-9]*.*"):
         old.unlink()
     kept = []
     for number, picture in enumerate(pictures, start=1):
-        place = DEMO_OUTPUT / f"{slug}-{number}{Path(picture.filename).suffix}"
+        place = folder / f"{slug}-{number}{Path(picture.filename).suffix}"
         place.write_bytes(client.fetch(picture))
         kept.append(place)
     return kept

@@ -1,10 +1,44 @@
-"""The demo and the key: with `--live` it is needed, without it is never passed on."""
+"""The demo: a picture that it leaves, the examples that it runs, and the key, which only `--live` needs and uses."""
 
 from __future__ import annotations
 
-import pytest
+import subprocess
+import sys
+from pathlib import Path
 
-from tools.environment import EnvironmentProblem, live_variables
+import pytest
+from PIL import Image
+
+from tools.demo import chosen_files
+from tools.environment import ROOT, EnvironmentProblem, live_variables
+from tools.examples import ExampleError, example_files
+
+TIMEOUT_SECONDS = 180
+
+
+def test_the_demo_leaves_the_picture_of_an_example(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    command = [sys.executable, "-m", "tools.demo", "--out", str(folder), "Text to image"]
+
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    (picture,) = folder.iterdir()
+    assert "Pictures made: 1" in done.stdout
+    assert str(picture.relative_to(tmp_path)) in done.stdout
+    with Image.open(picture) as image:
+        assert image.size == (1728, 2304)
+        assert len(image.convert("RGB").resize((64, 64)).getcolors(4096) or ()) > 8, "a blank picture"
+
+
+def test_all_examples_are_run_unless_some_are_named() -> None:
+    assert chosen_files([]) == example_files()
+    assert [file.stem for file in chosen_files(["Text to image"])] == ["Text to image"]
+
+
+def test_a_name_that_no_example_has_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(ExampleError, match=r'no example Text to video.*"Text to image"'):
+        chosen_files(["Text to video"])
 
 
 @pytest.mark.parametrize("key", ["", "  "])

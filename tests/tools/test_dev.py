@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,14 @@ def test_the_demo_knows_its_switches() -> None:
     chosen, _ = dev.parse(["demo", "--live", "--ui"])
 
     assert (chosen.live, chosen.ui) == (True, True)
+
+
+def test_the_demo_is_handed_its_examples_and_a_folder_that_is_meant_from_here() -> None:
+    chosen, rest = dev.parse(["demo", "Text to image", "--out", "pictures"])
+
+    handed = dev._module_and_arguments(chosen, rest)
+
+    assert handed == ["-m", "tools.demo", f"--out={Path.cwd() / 'pictures'}", "Text to image"]
 
 
 def test_the_script_needs_only_the_standard_library() -> None:
