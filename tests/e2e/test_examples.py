@@ -37,6 +37,7 @@ EXPECTED = {
     "Several references in one picture": Expected(saved=1, size=(2304, 1728), references=3),
     "Text to image": Expected(saved=1, size=(1728, 2304)),
 }
+WITH_REFERENCES = [name for name, expected in EXPECTED.items() if expected.references]
 
 
 @dataclass(frozen=True)
@@ -112,19 +113,21 @@ def test_the_earlier_run_that_is_brought_back_is_the_one_asked_for(examples: dic
     )
 
 
-def test_other_references_make_another_picture(
-    examples: dict[str, Ran], environment: Environment, shared_host: ComfyUIProcess, emulator: Emulator
+@pytest.mark.parametrize("name", WITH_REFERENCES)
+def test_another_reference_makes_another_picture(
+    name: str, examples: dict[str, Ran], environment: Environment, shared_host: ComfyUIProcess, emulator: Emulator
 ) -> None:
-    file = EXAMPLES / "Product photo on a new background.json"
-    prompt = prepare_example(file, shared_host.client, environment.tools_python)
+    """Where there are several, the last one is another: whether it counts shows that none before it got lost."""
+    prompt = prepare_example(EXAMPLES / f"{name}.json", shared_host.client, environment.tools_python)
     replaced = _png(Image.new("RGB", (320, 240), "purple"))
-    loader = next(node for node in prompt.values() if node["class_type"] == "LoadImage")
-    loader["inputs"]["image"] = shared_host.client.upload_image("another.png", replaced)
+    loaders = [node for node in prompt.values() if node["class_type"] == "LoadImage"]
+    loaders[-1]["inputs"]["image"] = shared_host.client.upload_image("another.png", replaced)
 
     result = shared_host.client.run(prompt, timeout_seconds=TIMEOUT_SECONDS)
 
     picture = _decoded(shared_host.client.fetch(result.saved_pictures()[0]))
-    assert np.mean(np.asarray(picture) != np.asarray(examples[file.stem].pictures[0])) > 0.05
+    assert len(loaders) == EXPECTED[name].references
+    assert np.mean(np.asarray(picture) != np.asarray(examples[name].pictures[0])) > 0.05
     assert np.array_equal(np.asarray(_decoded(emulator.uploads[-1].data)), np.asarray(_decoded(replaced)))
 
 
