@@ -254,14 +254,14 @@ def small(data: bytes, max_side: int, stop: threading.Event | None = None) -> Im
 
 def _low_bytes(data: bytes, image: Image.Image, stop: threading.Event | None) -> Image.Image | None:
     """Read a PNG of 16 bits per colour once more, as if its bytes were the other way round."""
-    if image.format != "PNG" or len(image.tile) != 1:  # type: ignore[attr-defined]
+    if image.format != "PNG" or len(image.tile) != 1:  # type: ignore[attr-defined]  # only files that were opened have tiles
         return None
-    decoder, extents, offset, raw_mode = image.tile[0]  # type: ignore[attr-defined]
+    decoder, extents, offset, raw_mode = image.tile[0]  # type: ignore[attr-defined]  # only files that were opened have tiles
     if raw_mode not in _LOW_BYTES:
         return None
     low = open_picture(data, stop)
     make = getattr(image.tile[0], "_make", tuple)  # type: ignore[attr-defined] # Before Pillow 11 it is a plain tuple.
-    low.tile = [make((decoder, extents, offset, _LOW_BYTES[raw_mode]))]  # type: ignore[attr-defined]
+    low.tile = [make((decoder, extents, offset, _LOW_BYTES[raw_mode]))]  # type: ignore[attr-defined]  # only files that were opened have tiles
     low.load()
     return low
 

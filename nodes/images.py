@@ -232,7 +232,7 @@ class _Parcel(io.BytesIO):
         super().__init__()
         self._stop = stop
 
-    def write(self, block: bytes, /) -> int:  # type: ignore[override]
+    def write(self, block: bytes, /) -> int:  # type: ignore[override]  # Pillow writes nothing but bytes
         raise_if_stopped(self._stop)
         if self.tell() + len(block) > MAX_REFERENCE_BYTES:
             raise _TooLargeError

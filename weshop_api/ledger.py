@@ -122,7 +122,7 @@ class Ledger:
         """Nobody knows whether the service accepted this attempt. Changes nothing once somebody does know."""
         return self._change(record, lambda now: rules.outcome_unknown(now) if rules.holds_lease(now, record) else now)
 
-    def accepted(self, record: RunRecord, execution_id: str, charge: Charge = Charge()) -> RunRecord:  # noqa: B008
+    def accepted(self, record: RunRecord, execution_id: str, charge: Charge = Charge()) -> RunRecord:  # noqa: B008 - a frozen value
         """The service accepted the run under this id.
 
         The first id stays. A different second one means that the service made two runs of one request: the second is

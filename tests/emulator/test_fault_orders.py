@@ -100,13 +100,13 @@ def test_an_order_that_makes_no_sense_is_refused_with_the_reason(
     ("make", "words"),
     [
         (lambda: Fault.refuse(700), "status must be 200 to 599"),
-        (lambda: Fault.reset("later"), "unknown moment 'later'"),  # type: ignore[arg-type]
+        (lambda: Fault.reset("later"), "unknown moment 'later'"),  # type: ignore[arg-type]  # wrong on purpose
         (lambda: Fault.truncate(1.0), "share must be at least 0 and less than 1"),
         (lambda: Fault.slow(0), "bytes_per_second must be more than 0"),
-        (lambda: Fault.id_only_in("body"), "unknown place 'body'"),  # type: ignore[arg-type]
+        (lambda: Fault.id_only_in("body"), "unknown place 'body'"),  # type: ignore[arg-type]  # wrong on purpose
         (lambda: Fault.outcome("Running"), "a run ends as one of"),
         (lambda: Fault.failed_results(0), "results are numbered from 1"),
-        (lambda: Fault.refuse(envelope="xml"), "unknown envelope 'xml'"),  # type: ignore[arg-type]
+        (lambda: Fault.refuse(envelope="xml"), "unknown envelope 'xml'"),  # type: ignore[arg-type]  # wrong on purpose
     ],
 )
 def test_a_fault_with_a_meaningless_value_cannot_be_made(make: Callable[[], Fault], words: str) -> None:

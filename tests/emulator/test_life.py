@@ -233,4 +233,4 @@ def test_the_emulator_shares_nothing_with_the_client_library() -> None:
 
 def test_unknown_kinds_of_pictures_are_refused() -> None:
     with pytest.raises(ValueError, match="pictures"):
-        Emulator(pictures="tiny")  # type: ignore[arg-type]
+        Emulator(pictures="tiny")  # type: ignore[arg-type]  # wrong on purpose

@@ -19,7 +19,7 @@ class _LikeOnWindows(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         super().__init__()
         if threading.current_thread() is threading.main_thread():
-            signal.set_wakeup_fd(self._csock.fileno())  # type: ignore[attr-defined]
+            signal.set_wakeup_fd(self._csock.fileno())  # type: ignore[attr-defined]  # as asyncio does on Windows
 
 
 class _PolicyLikeOnWindows(asyncio.DefaultEventLoopPolicy):

@@ -166,7 +166,7 @@ def test_auto_sends_jpeg_only_when_the_png_passes_the_limit() -> None:
 
     assert picture.media_type == "image/jpeg"
     assert len(picture.data) <= MAX_REFERENCE_BYTES
-    assert opened(picture).quantization == quantization_of_quality(95)  # type: ignore[attr-defined]
+    assert opened(picture).quantization == quantization_of_quality(95)  # type: ignore[attr-defined]  # only JPEGs have it
     assert subsampling_of(picture) == "4:4:4"
     assert "JPEG" in picture.note
     assert "10 MB" in picture.note
@@ -191,7 +191,7 @@ def test_a_jpeg_that_passes_the_limit_gets_the_next_lower_quality_that_fits() ->
 
     assert len(picture.data) <= MAX_REFERENCE_BYTES
     assert opened(picture).size == (2200, 2200)
-    assert opened(picture).quantization == quantization_of_quality(90)  # type: ignore[attr-defined]
+    assert opened(picture).quantization == quantization_of_quality(90)  # type: ignore[attr-defined]  # only JPEGs have it
     assert "quality 90" in picture.note
 
 
@@ -343,9 +343,9 @@ def test_an_event_that_is_never_set_changes_nothing() -> None:
 def quantization_of_quality(quality: int) -> dict[int, list[int]]:
     buffer = io.BytesIO()
     Image.new("RGB", (16, 16)).save(buffer, "JPEG", quality=quality)
-    return Image.open(buffer).quantization  # type: ignore[attr-defined,no-any-return]
+    return Image.open(buffer).quantization  # type: ignore[attr-defined,no-any-return]  # the same
 
 
 def subsampling_of(picture: Picture) -> str:
-    layers = opened(picture).layer  # type: ignore[attr-defined]
+    layers = opened(picture).layer  # type: ignore[attr-defined]  # only JPEGs have it
     return "4:4:4" if all(layer[1:3] == (1, 1) for layer in layers) else "other"

@@ -97,7 +97,7 @@ def test_sixteen_bits_are_read_where_pillow_describes_the_file_by_plain_tuples()
     levels = some_levels(19, 31, 3, full=65535)
     data = png_of_sixteen_bits(levels)
     image = _decoding.open_picture(data)
-    image.tile = [tuple(image.tile[0])]  # type: ignore[attr-defined]
+    image.tile = [tuple(image.tile[0])]  # type: ignore[attr-defined]  # only files that were opened have tiles
 
     low = _decoding._low_bytes(data, image, None)
 

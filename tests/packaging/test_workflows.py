@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped] # comes with ComfyUI, its types do not
+import yaml  # type: ignore[import-untyped]  # comes with ComfyUI, its types do not
 
 from tools.environment import ROOT
 

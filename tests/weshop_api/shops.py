@@ -169,12 +169,12 @@ async def error_of(work: Awaitable[object], kind: type[E]) -> E:
     return caught.value
 
 
-def lite(prompt: str = "a harbour at dawn", batch_count: int = 1, **more: Any) -> SeedreamRequest:  # noqa: ANN401
+def lite(prompt: str = "a harbour at dawn", batch_count: int = 1, **more: Any) -> SeedreamRequest:  # noqa: ANN401 - any field
     """Return a request of the default model."""
     return SeedreamRequest(prompt, LITE, batch_count=batch_count, **more)
 
 
-def pro(prompt: str = "a harbour at dawn", batch_count: int = 1, **more: Any) -> SeedreamRequest:  # noqa: ANN401
+def pro(prompt: str = "a harbour at dawn", batch_count: int = 1, **more: Any) -> SeedreamRequest:  # noqa: ANN401 - any field
     """Return a small request."""
     return SeedreamRequest(prompt, PRO, "1K", "1:1", batch_count=batch_count, **more)
 

@@ -147,7 +147,7 @@ def test_every_refusal_of_a_submit_has_its_class_and_is_not_repeated(shops: Shop
 
     async def use(client: WeShopClient) -> None:
         for status, code, message, kind in REFUSALS:
-            shops.emulator.order("submit", Fault.refuse(status, code, message, envelope=shape))  # type: ignore[arg-type]
+            shops.emulator.order("submit", Fault.refuse(status, code, message, envelope=shape))  # type: ignore[arg-type]  # one of the two
             error = await error_of(client.submit(body(), str(uuid4())), kind)
 
             assert f"HTTP {status}, {code}, {message}" in str(error)

@@ -92,7 +92,7 @@ def read(policy: RetryPolicy, *errors: BaseException) -> str:
 
 
 def policy_of(sleeper: Sleeper, **more: float) -> RetryPolicy:
-    return RetryPolicy(jitter=lambda: 0.0, sleep=sleeper, **more)  # type: ignore[arg-type]
+    return RetryPolicy(jitter=lambda: 0.0, sleep=sleeper, **more)  # type: ignore[arg-type]  # any limit
 
 
 def test_waits_double_up_to_the_longest() -> None:

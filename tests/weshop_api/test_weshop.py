@@ -168,7 +168,7 @@ def test_a_success_with_fewer_pictures_delivers_those_and_says_how_many_are_miss
     shops: Shops, missing_as: str
 ) -> None:
     async def test() -> None:
-        shops.emulator.order("submit", Fault.outcome(missing=(1, 4), missing_as=missing_as))  # type: ignore[arg-type]
+        shops.emulator.order("submit", Fault.outcome(missing=(1, 4), missing_as=missing_as))  # type: ignore[arg-type]  # one of the three
         async with shops.open() as shop:
             made = await shop.generate(pro(batch_count=4))
             desk = await loaded(shop, made)
@@ -184,7 +184,7 @@ def test_a_success_with_fewer_pictures_delivers_those_and_says_how_many_are_miss
 @pytest.mark.parametrize("missing_as", ["failed", "without image", "left out"])
 def test_a_success_without_a_usable_picture_is_a_failure(shops: Shops, missing_as: str) -> None:
     async def test() -> None:
-        shops.emulator.order("submit", Fault.outcome(missing=(1, 2), missing_as=missing_as))  # type: ignore[arg-type]
+        shops.emulator.order("submit", Fault.outcome(missing=(1, 2), missing_as=missing_as))  # type: ignore[arg-type]  # one of the three
         async with shops.open() as shop:
             failure = await error_of(shop.generate(pro(batch_count=2)), RunFailedError)
 
@@ -273,7 +273,7 @@ def test_a_partial_run_that_is_brought_back_says_how_many_pictures_are_missing(
     shops: Shops, tmp_path: Path, missing_as: str, status: str
 ) -> None:
     async def test() -> None:
-        shops.emulator.order("submit", Fault.outcome(missing=(1, 4, 6), missing_as=missing_as))  # type: ignore[arg-type]
+        shops.emulator.order("submit", Fault.outcome(missing=(1, 4, 6), missing_as=missing_as))  # type: ignore[arg-type]  # one of the three
         shops.emulator.order("poll", Fault.shows_status(status), forever=True)
         async with shops.open() as shop:
             ended = await asyncio.gather(shop.generate(pro(batch_count=7)), return_exceptions=True)
