@@ -171,8 +171,8 @@ class _Watcher:
         trouble = f" The last trouble was: {self._last_error}" if self._last_error else ""
         raise RunTimeoutError(
             f"Run {execution_id} had not ended after {timeout_seconds / 60:.3g} minutes (last status: {word}). It goes "
-            "on at WeShop and is not lost: queue again with the same seed to collect it, or give WeShop Seedream Generate "
-            f"more timeout_minutes.{trouble}",
+            "on at WeShop and is not lost: queue again with the same seed to collect it, or give WeShop Seedream "
+            f"Generate more timeout_minutes.{trouble}",
             execution_id=execution_id,
         )
 

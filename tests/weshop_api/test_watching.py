@@ -201,7 +201,8 @@ def test_the_end_of_the_wait_names_run_status_and_last_trouble(shops: Shops) -> 
         assert str(error) == (
             f"Run {what.execution_id} had not ended after 0.02 minutes (last status: Running). It goes on at WeShop "
             "and is not lost: queue again with the same seed to collect it, or give WeShop Seedream Generate more "
-            "timeout_minutes. The last trouble was: WeShop had a failure of its own (HTTP 502). Queue again in a few minutes."
+            "timeout_minutes. The last trouble was: WeShop had a failure of its own (HTTP 502). Queue again in a few "
+            "minutes."
         )
 
     following(shops, follow)
