@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]  # comes with ComfyUI, its types do not
 
+from tests.e2e.visitor import SCREENSHOTS
 from tools.environment import ROOT
 
 FOLDER = ROOT / ".github" / "workflows"
@@ -87,6 +88,13 @@ def test_a_release_is_tested_before_it_is_published() -> None:
 
     assert jobs["test"]["uses"] == "./.github/workflows/test.yml"
     assert jobs["publish"]["needs"] == "test"
+
+
+def test_what_the_tests_saw_in_the_page_is_kept_whatever_became_of_them() -> None:
+    (upload,) = [step for step in steps(FOLDER / "test.yml") if "/upload-artifact@" in step.get("uses", "")]
+
+    assert upload["if"] == "always()"
+    assert (ROOT / upload["with"]["path"], upload["with"]["include-hidden-files"]) == (SCREENSHOTS, True)
 
 
 def test_the_hooks_run_what_there_is() -> None:
