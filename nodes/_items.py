@@ -18,6 +18,9 @@ SHOW_INTERVAL_SECONDS = 0.2
 SHOW_INTERVAL_PER_NODE_SECONDS = 0.05
 SMALLEST_STEP = 0.01
 
+STOPPED, FAILED = "stopped", "failed"
+"""The last word of what ended early and leaves nothing that goes on, so that no phase stays on the page."""
+
 _WORDS = {Phase.WATCHING: "running"}
 
 
@@ -108,12 +111,15 @@ class NodeItems:
         return shown
 
     def farewell(self) -> str:
-        """What goes on without the items that still go, when all end at once. Asked again, there is nothing to add."""
+        """What goes on without the items that still go, when all end at once, or that they are stopped.
+
+        Asked again, there is nothing to add.
+        """
         if self._has_said_farewell:
             return ""
         self._has_said_farewell = True
         going = (self._latest[index] for index in sorted(self._going) if index in self._latest)
-        return " ".join(dict.fromkeys(progress.farewell for progress in going if progress.farewell))
+        return " ".join(dict.fromkeys(progress.farewell for progress in going if progress.farewell)) or STOPPED
 
     def last_word(self, text: str) -> str:
         """``text`` of an item that has ended, with the count where there are several items."""

@@ -28,7 +28,7 @@ from server import PromptServer
 from ..weshop_api import Progress, WeShopError
 from ..weshop_api.background import DaemonThreads
 from ..weshop_api.progress import silent
-from ._items import NodeItems
+from ._items import FAILED, NodeItems
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -74,6 +74,8 @@ async def follow(work: Callable[[WeShop, Report], Coroutine[Any, Any, T]]) -> T:
             # Does nothing to work that has ended; ends the rest, except what must be completed in the background.
             future.cancel()
         await node.show(len(prompt.nodes), is_end=True)
+        if ended.cancelled() or ended.exception() is not None:
+            node.print(FAILED)
         return _outcome(ended)
 
 

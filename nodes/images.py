@@ -259,6 +259,11 @@ class Pictures:
     images: torch.Tensor
     image_list: tuple[torch.Tensor, ...]
 
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Width and height of each picture as it was decoded."""
+        return tuple((picture.shape[2], picture.shape[1]) for picture in self.image_list)
+
 
 class PictureBatch:
     """Decodes pictures into one batch while others are still on their way; safe to share between threads.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 from comfy_api.latest import io
 
-from ..weshop_api import InvalidRequestError, Run
+from ..weshop_api import DownloadError, InvalidRequestError, Run
 from . import host, images
 from .links import CATEGORY, RunLink, check_choice, check_link
 
@@ -70,7 +70,7 @@ class WeShopLoadResult(io.ComfyNode):
         with host.stop_at_exit() as stop:
             batch = images.PictureBatch(len(run.usable), when_sizes_differ, stop=stop)
             pictures = await host.follow(partial(_load, run, batch))
-        ui = await host.final_text(_summary(run))
+        ui = await host.final_text(_summary(run, pictures.sizes))
         return io.NodeOutput(pictures.images, list(pictures.image_list), list(run.urls), ui=ui)
 
 
@@ -91,10 +91,19 @@ async def _load(
     run: Run, batch: images.PictureBatch, weshop: WeShop, report: Callable[[Progress], None]
 ) -> images.Pictures:
     await weshop.load(run, partial(host.in_picture_thread, batch.add), report)
-    return await host.in_picture_thread(batch.finish)
+    try:
+        return await host.in_picture_thread(batch.finish)
+    except DownloadError as error:
+        error.execution_id = run.execution_id
+        error.add(
+            f"This is run {run.execution_id}. It is not lost: queue again with another when_sizes_differ; nothing is "
+            "charged for that."
+        )
+        raise
 
 
-def _summary(run: Run) -> str:
-    count = len(run.usable)
-    loaded = f"{count} picture{'s' if count != 1 else ''} of run {run.execution_id}"
+def _summary(run: Run, sizes: tuple[tuple[int, int], ...]) -> str:
+    """What the node says at the end: how many pictures, and the pixels that their files have."""
+    pixels = ", ".join(f"{width} x {height}" for width, height in dict.fromkeys(sizes))
+    loaded = f"{len(sizes)} picture{'s' if len(sizes) != 1 else ''} of run {run.execution_id}, {pixels} px"
     return f"{loaded}, {run.missing_count} missing" if run.missing_count else loaded

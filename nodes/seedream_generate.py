@@ -215,11 +215,11 @@ def _offer(model: seedream.Model) -> dict[str, object]:
 
 
 def _summary(run: Run) -> str:
-    """What the node says at the end: model, pixels, time, points."""
+    """What the node says at the end: model, time, points, and the pixels to expect: no file has been opened yet."""
     request = run.request
     parts = [request.model.label] if request else []
     if request and request.pixel_size:
-        parts.append("{} x {}".format(*request.pixel_size))
+        parts.append("expected {} x {}".format(*request.pixel_size))
     if run.seconds is not None:
         parts.append(f"{run.seconds:.0f} s")
     if run.reused_from:

@@ -6,6 +6,7 @@ What the page looked like is kept in `.cache/page/<version>/`.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,25 +16,43 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, expect
 
-from emulator import BySeconds, Emulator, Fault
+from emulator import BySeconds, Emulator, Fault, Where
 from tools.comfyui import ComfyUIProcess
 from tools.environment import ROOT, Environment
-from tools.examples import EXAMPLES
+from tools.examples import EXAMPLES, INPUTS
 
 from .browser import Frontend, comfyui_page
 from .visitor import Visitor
 
 GENERATE = "WeShopSeedreamGenerate"
+LOAD = "WeShopLoadResult"
 FOUR = EXAMPLES / "Four variations, pick one.json"
 TEXT = EXAMPLES / "Text to image.json"
 THUMBNAIL_PIXELS = 400
 # The grey of a missing picture, the ground around it, and what JPEG makes of their border.
 MOST_LEVELS_OF_A_GAP = 80
-EMPTY_PLACE = (700, 800)
+MISSING_NODE = re.compile("missing node", re.IGNORECASE)
+COMPLAINING_MILLISECONDS = 500
+READING_MILLISECONDS = 3_000
+"""Later than any page drops what it says of a run."""
+BLUEPRINTS = {"Seedream - prompt to image": 0, "Seedream - edit images": 1}
+"""What they are called in the page, and how many references they send."""
 FIRST_WITH_BLUEPRINTS = (0, 3, 67)
 """The host that offers blueprints of packs."""
 FIRST_LOSING_TRANSLATIONS, FIRST_KEEPING_THEM = (1, 30), (1, 33, 13)
 """Pages between these show the texts of packs in English only."""
+AROUND_A_BLUEPRINT = """picture => {
+  const [blueprint] = app.graph.nodes;
+  const add = (type) => app.graph.add(LiteGraph.createNode(type));
+  add("PreviewImage");
+  blueprint.connect(0, app.graph.nodes[1], 0);
+  if (blueprint.inputs[0].name === "image_1") {
+    add("LoadImage");
+    const load = app.graph.nodes[2];
+    load.widgets.find(widget => widget.name === "image").value = picture;
+    load.connect(0, blueprint, 0);
+  }
+}"""
 SAVED = sorted((ROOT / "tests" / "saved_workflows").glob("*/*.json"))
 
 
@@ -83,12 +102,61 @@ def test_a_run_is_seen_from_its_phases_to_its_last_word(visitor: Visitor) -> Non
     visitor.shoot("running")
     visitor.wait_for("execution_success")
 
-    expect(visitor.line("Seedream 5.0 Lite, 2048 x 2048")).to_contain_text("charged 40 points, 99960 left")
+    last_word = visitor.line("Seedream 5.0 Lite, expected 2048 x 2048")
+    expect(last_word).to_contain_text("charged 40 points, 99960 left")
+    expect(visitor.line(f"4 pictures of run {visitor.emulator.runs[-1].execution_id}")).to_contain_text("256 x 256 px")
     visitor.shoot("ended")
     texts = visitor.texts()
     assert any(" of 4 done" in text for text in texts)
     assert not any("http" in text for text in texts)
     assert widgets_of(visitor.saved(), GENERATE) == widgets_of(before, GENERATE)
+
+
+def test_after_an_interrupt_the_node_says_that_the_run_goes_on_and_nothing_of_it_is_saved(visitor: Visitor) -> None:
+    visitor.open(TEXT)
+    visitor.change(GENERATE, prompt="Interrupted")
+    before = visitor.saved()
+    visitor.emulator.order("poll", Fault.shows_status("Dreaming"), times=100)
+
+    visitor.run()
+    visitor.wait_for_text("Dreaming")
+    visitor.page.evaluate("app.api.interrupt(null)")
+    visitor.wait_for("execution_interrupted")
+    visitor.emulator.withdraw_faults()
+    visitor.page.wait_for_timeout(READING_MILLISECONDS)
+
+    execution_id = visitor.emulator.runs[-1].execution_id
+    expect(visitor.line(f"Run {execution_id} goes on at WeShop. Queue again")).to_be_visible()
+    visitor.shoot("interrupted")
+    assert widgets_of(visitor.saved(), GENERATE) == widgets_of(before, GENERATE)
+    assert execution_id not in json.dumps(visitor.saved())
+
+    visitor.run()
+    visitor.wait_for("execution_success")
+    expect(visitor.line("nothing charged")).to_be_visible()
+    expect(visitor.line("goes on at WeShop")).to_have_count(0)
+    assert visitor.emulator.runs[-1].execution_id == execution_id
+
+
+def test_pictures_that_differ_in_size_are_refused_with_their_run_and_measured_when_they_are_loaded(
+    visitor: Visitor,
+) -> None:
+    visitor.open(FOUR)
+    visitor.change(GENERATE, prompt="Of different size")
+    visitor.change(LOAD, when_sizes_differ="error")
+    visitor.emulator.order("download", Fault.pixel_size(40, 20), times=2, where=Where(result=3))
+
+    visitor.run()
+    visitor.wait_for("execution_error")
+    runs = visitor.emulator.runs
+    refused = visitor.messages("The pictures differ in size")
+    expect(refused).to_contain_text(f"This is run {runs[-1].execution_id}. It is not lost")
+    visitor.change(LOAD, when_sizes_differ="pad")
+    visitor.run()
+    visitor.wait_for("execution_success")
+
+    expect(visitor.line(f"4 pictures of run {runs[-1].execution_id}, 256 x 256, 40 x 20 px")).to_be_visible()
+    assert len(visitor.emulator.runs) == len(runs)
 
 
 def test_what_the_service_says_is_text_and_no_markup(visitor: Visitor) -> None:
@@ -138,6 +206,7 @@ def test_a_picture_that_was_shown_early_is_fetched_once(visitor: Visitor) -> Non
 def test_a_failure_is_told_with_a_link_to_the_page_for_keys(visitor: Visitor) -> None:
     visitor.open(TEXT)
     visitor.change(GENERATE, prompt="Refused for its key")
+    before = visitor.saved()
     visitor.emulator.order("submit", Fault.refuse(401, "40001"))
 
     visitor.run()
@@ -147,6 +216,8 @@ def test_a_failure_is_told_with_a_link_to_the_page_for_keys(visitor: Visitor) ->
     expect(message).to_be_visible()
     expect(message.get_by_role("link")).to_have_attribute("href", "https://open.weshop.ai/authorization/apikey")
     visitor.shoot("failed")
+    expect(visitor.line("failed")).to_be_visible()
+    assert widgets_of(visitor.saved(), GENERATE) == widgets_of(before, GENERATE)
 
 
 def test_an_expected_failure_takes_one_line_of_the_log(visitor: Visitor) -> None:
@@ -244,17 +315,32 @@ def test_a_workflow_saved_reopened_and_exported_makes_the_same_request(visitor: 
     assert first.body == second.body
 
 
+def test_each_template_opens_without_a_missing_node(visitor: Visitor) -> None:
+    files = sorted(EXAMPLES.glob("*.json"))
+    assert len(files) == 7
+
+    for file in files:
+        visitor.open(file)
+
+        visitor.page.wait_for_timeout(COMPLAINING_MILLISECONDS)
+        expect(visitor.page.get_by_text(MISSING_NODE)).to_have_count(0)
+        known: list[str] = visitor.page.evaluate(
+            "app.graph.nodes.map(node => node.type).filter(type => type in LiteGraph.registered_node_types)"
+        )
+        assert sorted(known) == sorted(node["type"] for node in json.loads(file.read_text(encoding="utf-8"))["nodes"])
+
+
 def test_the_templates_are_listed_with_their_pictures(visitor: Visitor) -> None:
     visitor.page.evaluate("app.extensionManager.command.execute('Comfy.BrowseTemplates')")
     visitor.page.get_by_text("weshop-seedream").first.click()
 
     for file in sorted(EXAMPLES.glob("*.json")):
-        expect(visitor.page.get_by_text(file.stem).first).to_be_attached()
-    visitor.page.wait_for_function(
-        """largest => [...document.images].filter(image => image.complete
-                         && Math.max(image.naturalWidth, image.naturalHeight) === largest).length >= 4""",
-        arg=THUMBNAIL_PIXELS,
-    )
+        visitor.page.get_by_text(file.stem).first.scroll_into_view_if_needed()
+        visitor.page.wait_for_function(
+            """([title, largest]) => [...document.images].some(image => image.alt === title && image.complete
+                 && Math.max(image.naturalWidth, image.naturalHeight) === largest)""",
+            arg=[file.stem, THUMBNAIL_PIXELS],
+        )
     visitor.shoot("templates")
     visitor.reload()
 
@@ -270,24 +356,27 @@ def test_the_help_page_of_a_node_opens(visitor: Visitor) -> None:
     visitor.reload()
 
 
-def test_a_blueprint_is_found_and_its_choices_follow_the_model_outside(visitor: Visitor) -> None:
+@pytest.mark.parametrize(("title", "references"), BLUEPRINTS.items())
+def test_a_blueprint_is_found_and_runs_with_what_is_set_outside(visitor: Visitor, title: str, references: int) -> None:
     if visitor.host_version() < FIRST_WITH_BLUEPRINTS:
         assert visitor.blueprints() == []
         return
-    visitor.page.evaluate("app.graph.clear()")
-    visitor.page.mouse.dblclick(*EMPTY_PLACE)
-    visitor.page.wait_for_function("document.activeElement?.tagName === 'INPUT'")
-    visitor.page.keyboard.type("prompt to image")
-    visitor.page.get_by_text("prompt to image").first.wait_for()
-    visitor.shoot("blueprint")
+    picture = next(INPUTS.glob("*.*"))
+    visitor.host.client.upload_image(picture.name, picture.read_bytes())
 
-    visitor.page.keyboard.press("Enter")
-    visitor.page.wait_for_function("app.graph.nodes.length === 1")
+    blueprint = visitor.insert(title)
+    visitor.page.evaluate(AROUND_A_BLUEPRINT, picture.name)
+    visitor.change(blueprint, prompt=title, model="Seedream 5.0 Pro")
+    offered = visitor.choices(blueprint, "image_size")
+    visitor.run()
+    visitor.wait_for("execution_success")
 
     expect(visitor.messages()).to_have_count(0)
-    blueprint = visitor.page.evaluate("app.graph.nodes[0].type")
-    visitor.change(blueprint, model="Seedream 5.0 Pro")
-    assert {"1K", "2K"} <= set(visitor.choices(blueprint, "image_size"))
+    assert {"1K", "2K"} <= set(offered)
+    params = visitor.emulator.runs[-1].body["params"]
+    assert (visitor.emulator.runs[-1].prompt, len(params.get("images", ()))) == (title, references)
+    seeds = [node["inputs"]["seed"] for node in visitor.exported().values() if node["class_type"] == GENERATE]
+    assert seeds == [0]
 
 
 def test_the_texts_of_the_nodes_are_chinese_where_the_page_is(visitor: Visitor) -> None:

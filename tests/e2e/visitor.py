@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from dataclasses import dataclass
@@ -9,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, TimeoutError as PageTimeoutError
 
 from emulator import Emulator
 from tools.comfyui import ComfyUIProcess
 from tools.environment import CACHE
 
-from .browser import LOADING_MILLISECONDS, READY, Frontend
+from .browser import LOADING_MILLISECONDS, READY, STEP_MILLISECONDS, Frontend
 
 SCREENSHOTS = CACHE / "page"
 """Where the tests leave what they saw, a folder for each version of the page."""
@@ -24,13 +25,16 @@ Version = tuple[int, ...]
 
 RUN_MILLISECONDS = 60_000
 PAINTING_MILLISECONDS = 500
+EMPTY_PLACE = (700, 800)
+SEARCH_MILLISECONDS = 3_000
 
 LISTEN = """() => {
   const api = app.api;
   window.seenEvents = [];
   if (window.isListening) return;
   window.isListening = true;
-  for (const name of ["execution_success", "execution_error", "progress_text", "b_preview_with_metadata"]) {
+  const endings = ["execution_success", "execution_error", "execution_interrupted"];
+  for (const name of [...endings, "progress_text", "b_preview_with_metadata"]) {
     api.addEventListener(name, ({detail}) => {
       seenEvents.push([name, detail?.text]);
       window.lastPreview = detail?.blob ?? window.lastPreview;
@@ -163,6 +167,12 @@ class Visitor:
         )
         return texts
 
+    def wait_for_text(self, text: str) -> None:
+        """Wait until this was printed under a node since the last `run`."""
+        self.page.wait_for_function(
+            "text => seenEvents.some(([_, seen]) => seen?.includes(text))", arg=text, timeout=RUN_MILLISECONDS
+        )
+
     def wait_for_preview(self) -> None:
         """Wait until a node shows a picture of a run that is still going."""
         self.wait_for("b_preview_with_metadata")
@@ -184,6 +194,27 @@ class Visitor:
             """() => { const toast = app.extensionManager.toast; (toast.dismissAll ?? toast.removeAll).call(toast); }"""
         )
         self.page.keyboard.press("Escape")
+
+    def insert(self, title: str) -> str:
+        """Look a node or blueprint up, and put it alone on the canvas. Returns its type."""
+        self._open_search()
+        self.page.keyboard.type(title)
+        self.page.get_by_text(title).first.wait_for()
+        self.shoot(title)
+        self.page.keyboard.press("Enter")
+        self.page.wait_for_function("app.graph.nodes.length === 1")
+        inserted: str = self.page.evaluate("app.graph.nodes[0].type")
+        return inserted
+
+    def _open_search(self) -> None:
+        """Double-click on an empty canvas. In newer pages a node that hangs on the pointer takes the first one."""
+        for timeout in (SEARCH_MILLISECONDS, STEP_MILLISECONDS):
+            self.page.evaluate("app.graph.clear()")
+            self.page.mouse.dblclick(*EMPTY_PLACE)
+            with contextlib.suppress(PageTimeoutError):
+                self.page.wait_for_function("document.activeElement?.tagName === 'INPUT'", timeout=timeout)
+                return
+        raise AssertionError("no search was opened")
 
     def blueprints(self) -> list[str]:
         """The subgraph blueprints that the page has taken over from the pack; none where the host knows of none."""

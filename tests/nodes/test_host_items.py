@@ -170,3 +170,11 @@ def test_items_that_end_together_say_once_which_runs_go_on() -> None:
 
     assert items.farewell() == Progress(Phase.WATCHING, execution_id="abc").farewell
     assert not items.farewell()
+
+
+def test_items_that_leave_nothing_behind_are_stopped() -> None:
+    items = NodeItems(Clock())
+    items.begin(0)
+    items.put(0, Progress(Phase.DOWNLOADING))
+
+    assert items.farewell() == "stopped"
