@@ -90,7 +90,8 @@ SHORT_RUN = Fault.outcome(pace=ByPolls(1))
 LARGE = Fault.answer(large_picture(), content_type="image/jpeg")
 BUSY = Fault.refuse(429, "42900", "busy", retryable=True, retry_after_seconds=20)
 PHASES = (
-    Phase("encoding", encoded, (), told("uploading"), pause_seconds=0.5),
+    # Noise is too large as a PNG and as any JPEG, which takes a quick machine half a second to find out.
+    Phase("encoding", encoded, (), told("uploading"), pause_seconds=0.1),
     Phase("uploading", whole_way, (("upload", Fault.stall()),), asked("upload")),
     Phase("waiting for a slot", queued, (("submit", LONG_RUN),) * 4, both(told("next in line"), asked("submit", 4))),
     Phase("a list", lambda: a_list(40), (("submit", LONG_RUN),) * 4, told("36 waiting for a slot, 4 running")),
