@@ -28,17 +28,10 @@ from weshop_api.credentials import (
 )
 from weshop_api.errors import CredentialsError, ForbiddenDestinationError, MissingKeyError, UnusableKeyError
 
-KEY = "test-key-not-real-0123"
+from .key_files import KEY, write_key_file
+
 OTHER_KEY = "other-key-not-real-4567"
 POSIX_ONLY = pytest.mark.skipif(os.name != "posix", reason="this system has no such file modes")
-
-
-def write_key_file(home: Path, content: str | bytes, mode: int = 0o600) -> Path:
-    path = home / KEY_FILE
-    path.parent.mkdir(parents=True)
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    path.chmod(mode)
-    return path
 
 
 def problem_of(home: Path) -> str:

@@ -23,20 +23,10 @@ from weshop_api.credentials import (
 )
 from weshop_api.errors import CredentialsError, UnusableKeyError
 
-KEY = "test-key-not-real-0123"
+from .key_files import KEY, key_file, write_key_file
+
 LARGEST_FILE_BYTES = 16_384
-
-
-def key_file(home: Path) -> Path:
-    path = home / KEY_FILE
-    path.parent.mkdir(parents=True)
-    return path
-
-
-def write_key_file(home: Path, size_bytes: int) -> None:
-    path = key_file(home)
-    path.write_bytes(json.dumps({"api_key": KEY}).encode().ljust(size_bytes))
-    path.chmod(0o600)
+KEY_DOCUMENT = json.dumps({"api_key": KEY})
 
 
 @pytest.mark.parametrize("length", [8, 500])
@@ -59,21 +49,20 @@ def test_the_placeholder_is_no_secret() -> None:
 
 
 def test_the_largest_file_that_is_read_is_read_whole(tmp_path: Path) -> None:
-    write_key_file(tmp_path, LARGEST_FILE_BYTES)
+    write_key_file(tmp_path, KEY_DOCUMENT.ljust(LARGEST_FILE_BYTES))
 
     assert find_key(Service(), {}, tmp_path).reveal() == KEY
 
 
 def test_a_larger_file_is_refused_even_if_a_key_stands_at_its_beginning(tmp_path: Path) -> None:
-    write_key_file(tmp_path, LARGEST_FILE_BYTES + 1)
+    write_key_file(tmp_path, KEY_DOCUMENT.ljust(LARGEST_FILE_BYTES + 1))
 
     with pytest.raises(UnusableKeyError, match="is too large to be a key file"):
         find_key(Service(), {}, tmp_path)
 
 
 def test_a_file_that_is_refused_counts_as_no_key(tmp_path: Path) -> None:
-    key_file(tmp_path).write_text("not JSON")
-    (tmp_path / KEY_FILE).chmod(0o600)
+    write_key_file(tmp_path, "not JSON")
 
     state = key_state({}, tmp_path)
 
